@@ -1,0 +1,82 @@
+# Every target makes what it needs: nothing is assumed but Python 3.10+, make and a package index.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# The second environment of the suite: NumPy 1.26 with tflite-runtime, which exists for Python 3.11 at most.
+LEGACY        ?= .venv-legacy
+LEGACY_PYTHON ?= $(shell for p in $(PYTHON) python3.11 python3.10; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+PIP_FLAGS := --quiet --disable-pip-version-check
+QUICK := -m "not slow" -q
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-nojit test-legacy check fix bench clean
+
+help:
+	@echo "make demo    the whole learning job on real images, no hardware (about 5 minutes with set-up)"
+	@echo "make test    every test, in three environments"
+	@echo "make check   lint, types, import rules, quick tests"
+	@echo "make bench   the benchmarks; PACS rows need DATA_DIR=folder with pacs_128.tar"
+	@echo "make clean   remove environments and caches"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Plain `pip install torch` may bring gigabytes of CUDA, so the bench extra is set up by `make bench` alone.
+$(VENV)/.demo: $(BIN)/python pyproject.toml
+	@echo "Setting up $(VENV) (a minute the first time) ..."
+	$(BIN)/python -m pip install $(PIP_FLAGS) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	$(BIN)/python -m pip install $(PIP_FLAGS) -e '.[test,litert]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.test
+	$(BIN)/python -m pip install $(PIP_FLAGS) -e '.[dev]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.test
+	$(BIN)/python -m pip install $(PIP_FLAGS) -e '.[bench]'
+	@touch $@
+
+$(LEGACY)/.test: pyproject.toml
+	@echo "Setting up $(LEGACY) ..."
+	$(LEGACY_PYTHON) -m venv $(LEGACY)
+	$(LEGACY)/bin/python -m pip install $(PIP_FLAGS) -e '.[test,tflite]'
+	@touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/python -m examples.demo
+
+test: test-nojit test-legacy $(VENV)/.test
+	$(BIN)/python -m pytest
+
+test-nojit: $(VENV)/.test
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest $(QUICK)
+
+ifeq ($(LEGACY_PYTHON),)
+test-legacy:
+	@echo "SKIPPED: the suite with NumPy 1.26 and tflite-runtime needs Python 3.10 or 3.11, and none was found."
+else
+test-legacy: $(LEGACY)/.test
+	$(LEGACY)/bin/python -m pytest $(QUICK)
+endif
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest $(QUICK)
+
+fix: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks --data-dir "$(or $(DATA_DIR),.cache/data)"
+
+clean:
+	rm -rf $(VENV) $(LEGACY) .cache build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-report

@@ -1,0 +1,112 @@
+"""The strong simple heads on frozen features: nearest class mean, SLDA, RanPAC.
+
+Each learns in one pass by `partial_fit(X, y)` on batches and states its size in `n_bytes`. Labels
+are class indices 0..n_classes-1. Peers of the benchmarks only, so they validate nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+
+
+class NearestMean:
+    """Cosine to the class means: the baseline every prototype head must beat."""
+
+    def __init__(self, n_features: int, n_classes: int) -> None:
+        self.sums = np.zeros((n_classes, n_features))
+
+    def partial_fit(self, X: Matrix, y: Labels) -> None:
+        np.add.at(self.sums, y, X)
+
+    def predict(self, X: Matrix) -> Labels:
+        means = self.sums / np.maximum(np.linalg.norm(self.sums, axis=1, keepdims=True), 1e-12)
+        return np.asarray(np.argmax(X @ means.T, axis=1))
+
+    @property
+    def n_bytes(self) -> int:
+        return self.sums.size * 4
+
+
+class StreamingLDA:
+    """Deep SLDA (Hayes and Kanan): class means, one shared covariance, shrinkage 1e-4."""
+
+    def __init__(self, n_features: int, n_classes: int, shrinkage: float = 1e-4) -> None:
+        self.shrinkage = shrinkage
+        self.means = np.zeros((n_classes, n_features))
+        self.counts = np.zeros(n_classes)
+        self.scatter = np.zeros((n_features, n_features))
+
+    def partial_fit(self, X: Matrix, y: Labels) -> None:
+        for k in np.unique(y):
+            rows = X[y == k].astype(np.float64)
+            n_old, n_new = self.counts[k], len(rows)
+            mean = rows.mean(axis=0)
+            gap = mean - self.means[k]
+            centred = rows - mean
+            self.scatter += centred.T @ centred
+            self.scatter += np.outer(gap, gap) * (n_old * n_new / (n_old + n_new))
+            self.means[k] += gap * (n_new / (n_old + n_new))
+            self.counts[k] += n_new
+
+    def predict(self, X: Matrix) -> Labels:
+        n_features = self.means.shape[1]
+        covariance = self.scatter / self.counts.sum()
+        covariance = (1 - self.shrinkage) * covariance + self.shrinkage * np.eye(n_features)
+        weights = np.linalg.solve(covariance, self.means.T)
+        bias = -0.5 * np.sum(self.means.T * weights, axis=0)
+        bias[self.counts == 0] = -np.inf
+        return np.asarray(np.argmax(X @ weights + bias, axis=1))
+
+    @property
+    def n_bytes(self) -> int:
+        return 4 * (self.means.size + self.scatter.size + self.counts.size)
+
+
+class RanPAC:
+    """Random ReLU features and a ridge on their Gram matrix (McDonnell et al., NeurIPS 2023).
+
+    The ridge is chosen, as in their code, on a held-back fifth of the data seen.
+    """
+
+    RIDGES = 10.0 ** np.arange(-2, 9)
+
+    def __init__(self, n_features: int, n_classes: int, n_random: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.projection = rng.normal(size=(n_features, n_random)).astype(np.float32)
+        self.n_classes = n_classes
+        self.gram = np.zeros((n_random, n_random), np.float32)
+        self.moments = np.zeros((n_random, n_classes), np.float32)
+        self.ridge = 1.0
+        self._rng = rng
+
+    def _features(self, X: Matrix) -> Matrix:
+        return np.maximum(X @ self.projection, 0)
+
+    def partial_fit(self, X: Matrix, y: Labels) -> None:
+        features, targets = self._features(X), np.eye(self.n_classes, dtype=np.float32)[y]
+        held = self._rng.permutation(len(X)) < len(X) // 5
+        gram = self.gram + features[~held].T @ features[~held]
+        moments = self.moments + features[~held].T @ targets[~held]
+        errors = []
+        for ridge in self.RIDGES:
+            weights = self._solve(gram, moments, ridge)
+            errors.append(np.mean((targets[held] - features[held] @ weights) ** 2))
+        self.ridge = float(self.RIDGES[int(np.argmin(errors))])
+        self.gram = gram + features[held].T @ features[held]
+        self.moments = moments + features[held].T @ targets[held]
+        self.weights = self._solve(self.gram, self.moments, self.ridge)
+
+    @staticmethod
+    def _solve(gram: Matrix, moments: Matrix, ridge: float) -> Matrix:
+        return np.linalg.solve(gram + np.float32(ridge) * np.eye(len(gram), dtype=np.float32), moments)
+
+    def predict(self, X: Matrix) -> Labels:
+        return np.asarray(np.argmax(self._features(X) @ self.weights, axis=1))
+
+    @property
+    def n_bytes(self) -> int:
+        return 4 * (self.gram.size + self.moments.size + self.projection.size)

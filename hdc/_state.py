@@ -1,0 +1,68 @@
+"""Learned state as a JSON-able header and a flat dict of arrays, ready for any container.
+
+A header names its kind and version; the arrays say nothing of themselves, so that every shape and
+dtype is checked on the way in. Not done here: files, digests and migration belong to the runtime.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Header: TypeAlias = "dict[str, Any]"
+Arrays: TypeAlias = "dict[str, NDArray[Any]]"
+
+
+def make_header(kind: str, version: int, **fields: Any) -> Header:
+    """Return the header of one object."""
+    return {"kind": kind, "version": version, **fields}
+
+
+def check_header(header: Header, kind: str, version: int) -> Header:
+    """Return ``header`` if it belongs to this kind and version of state."""
+    found = header.get("kind"), header.get("version")
+    if found != (kind, version):
+        raise ValueError(
+            f"state is {found[0]!r} version {found[1]!r}, expected {kind!r} version {version}: "
+            "was it saved by another release?"
+        )
+    return header
+
+
+def field(header: Header, name: str) -> Any:
+    """Return one field of a header."""
+    if name not in header:
+        raise ValueError(f"state has no header field {name!r}: is it truncated?")
+    return header[name]
+
+
+def take(
+    arrays: Arrays, name: str, shape: tuple[int | None, ...], dtype: DTypeLike
+) -> NDArray[Any]:
+    """Return a copy of one array after checking dtype, shape (None: any) and finiteness."""
+    if name not in arrays:
+        raise ValueError(f"state has no array {name!r}: is it truncated?")
+    found = np.asarray(arrays[name])
+    expected = np.dtype(dtype)
+    if found.dtype != expected:
+        raise ValueError(f"state array {name!r} has dtype {found.dtype}, expected {expected}")
+    if len(found.shape) != len(shape) or any(
+        want not in (None, got) for got, want in zip(found.shape, shape, strict=True)
+    ):
+        raise ValueError(f"state array {name!r} has shape {found.shape}, expected {shape}")
+    if expected.kind == "f" and not np.isfinite(found).all():
+        raise ValueError(f"state array {name!r} contains NaN or infinity")
+    return found.copy()
+
+
+def nest(prefix: str, arrays: Arrays) -> Arrays:
+    """Return the arrays of a part, their names led by ``prefix/``."""
+    return {f"{prefix}/{name}": array for name, array in arrays.items()}
+
+
+def part(prefix: str, arrays: Arrays) -> Arrays:
+    """Return the arrays that `nest` put under ``prefix``."""
+    start = f"{prefix}/"
+    return {name[len(start) :]: a for name, a in arrays.items() if name.startswith(start)}

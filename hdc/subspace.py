@@ -1,0 +1,255 @@
+"""One domain as a Gaussian per class with a shared, low-rank within-class covariance.
+
+`DomainModel` is what whitening means on a small board: instead of a d x d matrix it keeps the
+`rank` leading directions of the pooled within-class scatter, and treats the rest as isotropic
+(probabilistic PCA; Tipping and Bishop, 1999). It learns from a first batch and then one labelled
+sample at a time, in bounded memory. From it come the whitened vector that is projected to a
+hypervector, and the log-likelihood by which domains compete for a sample.
+
+Not here: hypervectors (see `projection`), calibration (see `conformal`), the choice of a domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float32]
+Vector = npt.NDArray[np.float32]
+Classes = npt.NDArray[np.int64]
+
+# Rows of residuals that wait before one small SVD takes them into the basis.
+PENDING_ROWS = 64
+
+
+class DomainModel:
+    """Class means and low-rank within-class covariance of one domain, learned in one pass.
+
+    Parameters
+    ----------
+    tap_widths : widths of the taps that a feature vector is the concatenation of.
+    rank : leading within-class directions kept; memory is ``(rank + n_classes) * d`` floats.
+    shrinkage : in [0, 1]; the share of the isotropic covariance mixed in.
+    variance_floor : added to each feature's variance, as a share of its tap's mean variance. A
+        feature that hardly varied in one domain would otherwise dominate every other one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.arange(60) % 2
+    >>> X = rng.normal(size=(60, 8)).astype(np.float32) + 4 * y[:, None]
+    >>> model = DomainModel([8], rank=4).fit(X, y)
+    >>> bool(model.log_likelihood(X[:1], 0) > model.log_likelihood(X[:1] + 50, 0))
+    True
+    """
+
+    def __init__(
+        self,
+        tap_widths: Sequence[int],
+        *,
+        rank: int = 128,
+        shrinkage: float = 0.3,
+        variance_floor: float = 0.3,
+    ) -> None:
+        if not 0 < shrinkage <= 1:
+            raise ValueError(f"shrinkage is {shrinkage}, expected a number in (0, 1]")
+        if rank < 1 or variance_floor < 0 or not tap_widths or min(tap_widths) < 1:
+            raise ValueError(
+                f"rank {rank}, variance_floor {variance_floor} and tap_widths {list(tap_widths)}: "
+                "expected rank >= 1, a floor >= 0 and positive widths"
+            )
+        self.tap_widths = tuple(int(width) for width in tap_widths)
+        self.rank, self.shrinkage, self.variance_floor = rank, shrinkage, variance_floor
+        self.n_features = sum(self.tap_widths)
+        self.mean = np.zeros(self.n_features, np.float32)
+        self.scale = np.ones(self.n_features, np.float32)
+        self.class_means = np.zeros((0, self.n_features), np.float32)
+        self.counts = np.zeros(0, np.int64)
+        self.basis = np.zeros((0, self.n_features), np.float32)
+        self.energy = np.zeros(0, np.float32)
+        self.total_energy = 0.0
+        self.dof = 0
+        self._pending = np.zeros((PENDING_ROWS, self.n_features), np.float32)
+        self._n_pending = 0
+        self._refresh()
+
+    # -- learning ---------------------------------------------------------------------------
+
+    def fit(self, X: Matrix, y: Classes) -> DomainModel:
+        """Learn the frame (mean, scale) and everything else from a first labelled batch."""
+        self._check(X)
+        variance = X.var(axis=0, dtype=np.float64)
+        start = 0
+        for width in self.tap_widths:
+            tap = slice(start, start + width)
+            variance[tap] += self.variance_floor * variance[tap].mean() + 1e-12
+            start += width
+        self.mean = X.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self.scale = np.sqrt(variance).astype(np.float32)
+        self._grow(int(y.max()) + 1)
+        Z = self._standardise(X)
+        for k in np.unique(y):
+            rows = Z[y == k]
+            self.class_means[k] = rows.mean(axis=0)
+            self.counts[k] = len(rows)
+        residuals = Z - self.class_means[y]
+        self.dof = len(X) - int(np.count_nonzero(self.counts))
+        self.total_energy = float(np.sum(residuals * residuals, dtype=np.float64))
+        self._absorb(residuals)
+        self._refresh()
+        return self
+
+    def update(self, x: Vector, k: int) -> None:
+        """Learn one labelled sample (Welford); a class index never seen before is added."""
+        self._check(x[None])
+        self._grow(k + 1)
+        z = self._standardise(x[None])[0]
+        n = int(self.counts[k])
+        gap = z - self.class_means[k]
+        self.class_means[k] += gap / (n + 1)
+        self.counts[k] = n + 1
+        if n == 0:
+            return
+        residual = gap * np.float32(np.sqrt(n / (n + 1)))
+        self.dof += 1
+        self.total_energy += float(residual @ residual)
+        self._pending[self._n_pending] = residual
+        self._n_pending += 1
+        if self._n_pending == PENDING_ROWS:
+            self._absorb(self._pending)
+            self._n_pending = 0
+            self._refresh()
+
+    def remove_class(self, k: int) -> None:
+        """Forget the mean of one class; the shared covariance stays."""
+        self.class_means[k] = 0
+        self.counts[k] = 0
+
+    def _absorb(self, residuals: Matrix) -> None:
+        """Take residual rows into the basis: one thin SVD of what is kept and what is new."""
+        kept = self.basis * np.sqrt(self.energy)[:, None]
+        _, singular, basis = np.linalg.svd(np.vstack([kept, residuals]), full_matrices=False)
+        n_kept = min(self.rank, int(np.count_nonzero(singular > 1e-5 * max(singular[0], 1e-30))))
+        self.basis = np.ascontiguousarray(basis[:n_kept], np.float32)
+        self.energy = np.square(singular[:n_kept]).astype(np.float32)
+
+    def _grow(self, n_classes: int) -> None:
+        missing = n_classes - len(self.counts)
+        if missing > 0:
+            rows = np.zeros((missing, self.n_features), np.float32)
+            self.class_means = np.vstack([self.class_means, rows])
+            self.counts = np.concatenate([self.counts, np.zeros(missing, np.int64)])
+
+    def _refresh(self) -> None:
+        """Derive the whitening from scatter, degrees of freedom and shrinkage."""
+        d, dof, kept = self.n_features, max(self.dof, 1), float(self.energy.sum())
+        mean_variance = self.total_energy / dof / d
+        if mean_variance <= 0:  # one sample per class: nothing is known about the spread
+            mean_variance = 1.0
+        share = 1.0 - self.shrinkage
+        isotropic = self.shrinkage * mean_variance
+        n_rest = max(d - len(self.energy), 1)
+        rest = share * max(self.total_energy - kept, 0.0) / dof / n_rest + isotropic
+        leading = np.maximum(share * self.energy / dof + isotropic, rest)
+        self._rest_gain = np.float32(1 / np.sqrt(rest))
+        self._extra_gain = (1 / np.sqrt(leading) - self._rest_gain).astype(np.float32)
+        self._log_det = float(np.log(leading).sum() + (d - len(self.energy)) * np.log(rest))
+
+    # -- answers ----------------------------------------------------------------------------
+
+    def whiten(self, X: Matrix) -> Matrix:
+        """Features (n, d) in the frame where within-class noise is white."""
+        return self._whiten(self._standardise(X))
+
+    def whitened_means(self) -> Matrix:
+        """Class means (n_classes, d) in the frame of `whiten`; rows of unseen classes are 0."""
+        return self._whiten(self.class_means)
+
+    def log_likelihood(self, X: Matrix, k: int | Classes) -> npt.NDArray[np.float64]:
+        """Log density of features (n, d) under class `k`, up to a constant shared by all domains."""
+        Z = self._whiten(self._standardise(X) - self.class_means[k])
+        squares = np.einsum("ij,ij->i", Z, Z, dtype=np.float64)
+        log_scale = float(np.log(self.scale, dtype=np.float64).sum())
+        return np.asarray(-0.5 * (squares + self._log_det) - log_scale)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the learned arrays and of the rows that wait."""
+        arrays = (self.mean, self.scale, self.class_means, self.counts, self.basis, self.energy)
+        return sum(array.nbytes for array in arrays) + self._pending.nbytes
+
+    def _standardise(self, X: Matrix) -> Matrix:
+        return (X - self.mean) / self.scale
+
+    def _whiten(self, Z: Matrix) -> Matrix:
+        return Z * self._rest_gain + ((Z @ self.basis.T) * self._extra_gain) @ self.basis
+
+    def _check(self, X: Matrix) -> None:
+        if X.ndim != 2 or X.shape[1] != self.n_features or len(X) == 0:
+            raise ValueError(
+                f"features have shape {X.shape}, expected (n, {self.n_features}) with n >= 1"
+            )
+        if not np.isfinite(X).all():
+            raise ValueError("features hold NaN or infinity: a domain is learned from numbers only")
+
+    # -- state ------------------------------------------------------------------------------
+
+    def to_state(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything learned, as a flat dict of arrays."""
+        scalars = [self.rank, self.shrinkage, self.variance_floor, self.total_energy, self.dof]
+        return {
+            "tap_widths": np.asarray(self.tap_widths, np.int64),
+            "scalars": np.asarray(scalars, np.float64),
+            "mean": self.mean,
+            "scale": self.scale,
+            "class_means": self.class_means,
+            "counts": self.counts,
+            "basis": self.basis,
+            "energy": self.energy,
+            "pending": self._pending[: self._n_pending],
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, npt.NDArray[Any]]) -> DomainModel:
+        """The model that `to_state` was called on.
+
+        Raises
+        ------
+        ValueError
+            An array is missing or has another shape than the others ask for.
+        """
+        try:
+            rank, shrinkage, floor, total_energy, dof = state["scalars"].tolist()
+            model = cls(
+                state["tap_widths"].tolist(),
+                rank=int(rank),
+                shrinkage=shrinkage,
+                variance_floor=floor,
+            )
+            d, n_classes = model.n_features, len(state["counts"])
+            shapes = {
+                "mean": (d,),
+                "scale": (d,),
+                "class_means": (n_classes, d),
+                "basis": (len(state["energy"]), d),
+            }
+            for name, shape in shapes.items():
+                if state[name].shape != shape:
+                    raise ValueError(f"{name} has shape {state[name].shape}, expected {shape}")
+                setattr(model, name, np.array(state[name], np.float32))
+            pending = state["pending"]
+            if pending.ndim != 2 or pending.shape[1] != d or len(pending) >= PENDING_ROWS:
+                raise ValueError(f"pending has shape {pending.shape}, expected (< 64, {d})")
+        except KeyError as missing:
+            raise ValueError(f"state of a domain model lacks {missing}: was it cut?") from None
+        model.counts = np.array(state["counts"], np.int64)
+        model.energy = np.array(state["energy"], np.float32)
+        model.total_energy, model.dof = total_energy, int(dof)
+        model._pending[: len(pending)] = pending
+        model._n_pending = len(pending)
+        model._refresh()
+        return model
