@@ -1,52 +1,201 @@
-"""Every decision by a threshold, in one place: keep, ask for labels, adapt, grow.
+"""Every decision by a threshold, in one place: keep, ask for labels, then adapt or grow.
 
-The policy sees p-values, predicted classes and labels, and answers with what to do; it holds no
-embedding, no model, no clock. Time is counted in samples. States:
+The policy sees p-values, slots, predicted classes and labels, and answers with what to do; it
+holds no embedding, no model and no clock: time is counted in samples. Its states:
 
-    state      on                                                   becomes
-    ---------  ---------------------------------------------------  ---------
-    learning   enough labels to calibrate the first slot            stable
-    stable     the drift detector alarms                            asking
-    asking     some class has all its labels, or patience ran out   stable, after the decision
-    asking     the strangers ended before enough labels came        stable
+    state      leaves it when                                          for
+    ---------  ------------------------------------------------------  ----------------------
+    learning   the first slot can keep the promised false-alarm rate   stable
+    stable     the drift detector alarms                               asking
+    asking     a class has its labels, or patience has run out         stable, after a verdict
+    asking     the strangers have ended                                stable
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Literal
 
-from edge_runtime.records import Label
-from hdc.conformal import DriftDetector
+from edge_runtime.records import Event
+from hdc.drift import DriftDetector
 
 State = Literal["learning", "stable", "asking"]
+LabelUse = Literal["learn", "collect", "decide"]
+Verdict = Literal["grow", "adapt", "reject"]
 
 
 @dataclass(frozen=True)
 class PolicySettings:
-    """Thresholds, with unit and reason."""
+    """Every threshold, with its unit and its reason."""
 
     # Share of known samples that may be called strange: the promise that the user sets.
     false_alarm_rate: float = 0.05
-    # Mean number of known samples between two false drift alarms. A camera at one sample a second
-    # would give one a fortnight.
-    drift_run_length: float = 1_000_000.0
-    # Labels of one class that a new domain may cost. Ten is what a person answers without anger.
+    # Known samples between two false drift alarms, on average, at the least: at one sample a
+    # second, one in a day.
+    drift_run_length: float = 100_000.0
+    # Labels of one class that a new domain may cost: what a person answers without anger.
     labels_per_class: int = 10
-    # Samples to wait for labels after an alarm, per label still hoped for.
-    patience_samples: int = 500
-    # Labels without which no slot is grown: two per class that was seen, and at least this many.
-    min_growth_labels: int = 20
-    # Accuracy on held-out labels that a new slot must gain over what exists (share, 0 to 1).
+    # Samples after an alarm within which labels must come; later, what came has to do.
+    patience_samples: int = 1000
+    # Labels without which nothing is decided: fewer cannot tell a gain from luck.
+    min_labels: int = 20
+    # Share of held-out labels that a new slot must answer better than what exists. A slot costs
+    # about a megabyte, so it must earn it.
     growth_gain: float = 0.03
-    # Samples whose strangeness says that a domain came back while labels were being asked for.
-    calm_window: int = 30
-    # Same number of consecutive samples routed to another slot: the stream has moved there.
+    # Samples looked back on to say that the strangers have ended, and how many of them may still
+    # be strange: at 5 % two of forty are expected, at 25 % two or fewer come once in a thousand.
+    calm_window: int = 40
+    calm_strangers: int = 2
+    # Consecutive samples of another slot that mean that the stream has moved there.
     switch_samples: int = 8
-    # Known samples needed to promise the rate: the smallest p-value is 1 / (n + 1).
+    # Samples after a rejected growth during which the detector rests, so as not to nag.
+    rest_samples: int = 500
+
+    def __post_init__(self) -> None:
+        if not 0 < self.false_alarm_rate < 0.5:
+            raise ValueError(f"false_alarm_rate is {self.false_alarm_rate}, expected in (0, 0.5)")
+        if self.labels_per_class < 2 or self.min_labels < 2:
+            raise ValueError(
+                f"labels_per_class {self.labels_per_class} and min_labels {self.min_labels}: "
+                "expected at least 2, one to learn from and one to check with"
+            )
+
     @property
     def calibration_samples(self) -> int:
-        """How many calibration samples the false-alarm rate needs at the least."""
-        return int(1.0 / self.false_alarm_rate + 0.5)
+        """Known samples without which the rate cannot be kept: the least p-value is 1 / (n + 1)."""
+        return round(1 / self.false_alarm_rate)
+
+
+class Policy:
+    """The state machine: what to do with each sample and each label."""
+
+    def __init__(self, settings: PolicySettings) -> None:
+        self.settings = settings
+        self.state: State = "learning"
+        self.slot: int | None = None  # where the stream is
+        self._detector = DriftDetector(settings.drift_run_length)
+        self._strange: deque[bool] = deque(maxlen=settings.calm_window)
+        self._rest = 0
+        self._elsewhere = 0
+        self._start_asking()
+
+    def _start_asking(self) -> None:
+        self._since_alarm = 0
+        self._asked: dict[int, int] = {}  # sample id -> class it seemed to be
+        self._labelled: Counter[int] = Counter()
+
+    # -- samples ----------------------------------------------------------------------------
+
+    def observe(
+        self, sample_id: int, p_value: float, slot: int | None, seems: int
+    ) -> tuple[list[Event], bool]:
+        """Take one predicted sample; return the events and whether its label is wanted."""
+        if self.state == "learning" or slot is None:
+            return [Event("label_wanted", sample_id, "the first domain is being learned")], True
+        is_strange = p_value <= self.settings.false_alarm_rate
+        self._strange.append(is_strange)
+        events = self._strange_event(sample_id, p_value, slot) if is_strange else []
+        if self.state == "stable":
+            events += self._watch(sample_id, p_value, slot, is_strange=is_strange)
+        if self.state == "asking":
+            events += self._ask(sample_id, seems)
+        return events, any(event.kind == "label_wanted" for event in events)
+
+    def _strange_event(self, sample_id: int, p_value: float, slot: int) -> list[Event]:
+        evidence = {"p_value": p_value, "threshold": self.settings.false_alarm_rate}
+        message = f"unlike all but {p_value:.1%} of what slot {slot} knows"
+        return [Event("strange", sample_id, message, slot, evidence)]
+
+    def _watch(
+        self, sample_id: int, p_value: float, slot: int, *, is_strange: bool
+    ) -> list[Event]:
+        """Follow the stream between slots, and raise the alarm when strangers go on."""
+        events = []
+        if self.slot is None:
+            self.slot = slot
+        self._elsewhere = self._elsewhere + 1 if slot != self.slot and not is_strange else 0
+        if self._elsewhere >= self.settings.switch_samples:
+            message = f"{self._elsewhere} samples in a row belong to slot {slot}"
+            events.append(Event("known", sample_id, message, slot, {"previous": self.slot}))
+            self.slot, self._elsewhere = slot, 0
+        self._rest = max(self._rest - 1, 0)
+        if self._detector.update(p_value) and not self._rest:
+            share = sum(self._strange) / len(self._strange)
+            evidence = {"strange_share": share, "window": len(self._strange)}
+            message = f"{share:.0%} of the last {len(self._strange)} samples are strange"
+            events.append(Event("drift", sample_id, message, slot, evidence))
+            self.state = "asking"
+            self._start_asking()
+        return events
+
+    def _ask(self, sample_id: int, seems: int) -> list[Event]:
+        """Ask for a label, unless enough are in or on their way, or the strangers have ended."""
+        self._since_alarm += 1
+        window = self.settings.calm_window
+        if self._since_alarm >= window and sum(self._strange) <= self.settings.calm_strangers:
+            message = f"{sum(self._strange)} strangers in {window} samples: the drift has ended"
+            self._settle()
+            return [Event("known", sample_id, message, self.slot)]
+        on_the_way = len(self._asked)
+        if max(self._labelled.values(), default=0) + on_the_way >= self.settings.labels_per_class:
+            return []
+        same = sum(1 for other in self._asked.values() if other == seems)
+        if self._labelled[seems] + same >= self.settings.labels_per_class:
+            return []
+        self._asked[sample_id] = seems
+        count = sum(self._labelled.values())
+        return [Event("label_wanted", sample_id, f"to learn a new domain ({count} labels so far)")]
+
+    # -- labels -----------------------------------------------------------------------------
+
+    def on_label(self, sample_id: int, k: int) -> LabelUse:
+        """What to do with a label that came: learn it in its slot, keep it, or keep it and decide."""
+        if self.state != "asking":
+            return "learn"
+        self._asked.pop(sample_id, None)
+        self._labelled[k] += 1
+        return "decide" if self.is_decision_due() else "collect"
+
+    def is_decision_due(self) -> bool:
+        """Whether enough labels are in, or no more can be waited for."""
+        if self.state != "asking":
+            return False
+        most, total = max(self._labelled.values(), default=0), sum(self._labelled.values())
+        complete = most + len(self._asked) >= self.settings.labels_per_class and not self._asked
+        late = self._since_alarm >= self.settings.patience_samples
+        return (complete and total >= self.settings.min_labels) or late
+
+    def forget(self, sample_id: int) -> None:
+        """A sample has left the buffer: its label can no longer come."""
+        self._asked.pop(sample_id, None)
+
+    def on_calibrated(self, n_scores: int, slot: int) -> None:
+        """Leave `learning` once the first slot can keep the promised rate."""
+        if self.state == "learning" and n_scores >= self.settings.calibration_samples:
+            self.state, self.slot = "stable", slot
+
+    # -- the verdict ------------------------------------------------------------------------
+
+    def judge(self, n_labels: int, existing: float, adapted: float, grown: float) -> Verdict:
+        """Grow, adapt or reject, by three accuracies (0 to 1) on the same held-out labels."""
+        if n_labels < self.settings.min_labels:
+            return "reject"
+        if grown >= max(existing, adapted) + self.settings.growth_gain:
+            return "grow"
+        return "adapt" if adapted >= existing else "reject"
+
+    def on_verdict(self, verdict: Verdict, slot: int | None) -> None:
+        """Return to `stable` after a verdict was carried out; `slot` is where the stream is now."""
+        if verdict == "reject":
+            self._rest = self.settings.rest_samples
+        if slot is not None:
+            self.slot = slot
+        self._settle()
+
+    def _settle(self) -> None:
+        self.state = "stable"
+        self._detector.reset()
+        self._strange.clear()
+        self._elsewhere = 0
+        self._start_asking()

@@ -75,16 +75,14 @@ def convert_lite0(arguments: argparse.Namespace) -> None:
 
 def quantise_model(arguments: argparse.Namespace) -> None:
     """Write the int8 model and print how near each tap stayed."""
-    import numpy as np
+    from numpy.lib.format import open_memmap
 
     from firmware_tools.encoder_tools.quantise import quantise_encoder
 
     try:  # memory-mapped, so that a header cannot claim more than the file holds
-        calibration = np.load(arguments.calibration, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        calibration = open_memmap(arguments.calibration, mode="r")
+    except (OSError, ValueError) as error:
         raise EncoderError(f"cannot read {arguments.calibration} as .npy: {error}") from error
-    if not isinstance(calibration, np.ndarray):
-        raise EncoderError(f"{arguments.calibration} is an archive, expected one array (.npy)")
     report = quantise_encoder(arguments.model, arguments.output, calibration)
     print(f"{report.path}: {report.n_bytes_before} -> {report.n_bytes_after} bytes")
     for name, (mean, worst) in report.cosines.items():

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hdc._estimator import check_random_state
+
 Bits: TypeAlias = NDArray[np.uint64]
 Float32: TypeAlias = NDArray[np.float32]
 Float64: TypeAlias = NDArray[np.float64]
@@ -65,15 +67,6 @@ def check_rate(value: Any, name: str, *, closed: bool = False) -> float:
     if not (0.0 <= rate <= 1.0 if closed else 0.0 < rate < 1.0):
         raise ValueError(f"{name} is {value!r}, expected a number between 0 and 1")
     return rate
-
-
-def check_random_state(random_state: RandomState) -> np.random.Generator:
-    """Return a generator of its own for a seed, fresh entropy for None, or the generator given."""
-    if isinstance(random_state, np.random.Generator):
-        return random_state
-    if random_state is not None:
-        random_state = check_count(random_state, "random_state", 0)
-    return np.random.default_rng(random_state)
 
 
 def derive_seed(random_state: RandomState) -> int:

@@ -66,3 +66,19 @@ def part(prefix: str, arrays: Arrays) -> Arrays:
     """Return the arrays that `nest` put under ``prefix``."""
     start = f"{prefix}/"
     return {name[len(start) :]: a for name, a in arrays.items() if name.startswith(start)}
+
+
+def number(header: Header, name: str) -> float:
+    """Return one finite number of a header."""
+    value = field(header, name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        raise ValueError(f"state field {name!r} is {value!r}, expected a finite number")
+    return float(value)
+
+
+def integer(header: Header, name: str) -> int:
+    """Return one integer of a header."""
+    value = field(header, name)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"state field {name!r} is {value!r}, expected an integer")
+    return value

@@ -18,12 +18,15 @@ Not done here: codebooks and sequences (`hdc.memory`), features (`hdc.projection
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdc._checks import WORD_BITS, Bits, RandomState, check_count, check_dims, check_random_state
+from hdc._checks import WORD_BITS, Bits, RandomState, check_count, check_dims
+from hdc._estimator import check_random_state
 
 # A tied majority takes this bit: clear in even dimensions, set in odd ones. It favours no input,
 # where taking the bit of the first input would make a bundle of two equal to the first.
@@ -77,13 +80,14 @@ def pack_bits(values: NDArray[Any]) -> Bits:
 
 
 def unpack_bits(bits: Bits) -> NDArray[np.int8]:
-    """The bipolar form (+1, -1) of packed hypervectors, (..., n_dims) int8."""
+    """Return the bipolar form (+1, -1) of packed hypervectors, (..., n_dims) int8."""
     little = np.ascontiguousarray(_check_packed(bits), dtype="<u8").view(np.uint8)
-    return 1 - 2 * np.unpackbits(little, axis=-1, bitorder="little").view(np.int8)
+    signs = np.unpackbits(little, axis=-1, bitorder="little").view(np.int8)
+    return np.asarray(1 - 2 * signs, np.int8)
 
 
 def bind(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """A hypervector unlike both inputs, from which either recovers the other.
+    """Join two hypervectors into one unlike both, from which either recovers the other.
 
     Its own inverse for binary and bipolar input: ``bind(bind(a, b), b)`` is ``a``.
 
@@ -94,11 +98,11 @@ def bind(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     True
     """
     _check_same_form(a, b)
-    return a ^ b if a.dtype == np.uint64 else a * b
+    return np.asarray(a ^ b if a.dtype == np.uint64 else a * b)
 
 
 def bundle(hypervectors: NDArray[Any]) -> NDArray[Any]:
-    """A hypervector like each of the rows: their majority (binary) or sum (bipolar, real).
+    """Gather rows into one hypervector like each of them: majority (binary) or sum (MAP).
 
     A tie of an even number of binary rows clears even dimensions and sets odd ones. Integer sums
     are int64 and cannot overflow in practice.
@@ -147,15 +151,18 @@ def permute(hypervectors: NDArray[Any], shifts: int = 1) -> NDArray[Any]:
 def _popcount_by_table(words: Bits) -> NDArray[np.uint8]:
     """Set bits of each word, by a table of 65,536 entries (for NumPy 1)."""
     halves = np.ascontiguousarray(words).view(np.uint16)
-    return _SET_BITS[halves].reshape(*words.shape, 4).sum(axis=-1, dtype=np.uint8)
+    counts = _set_bits_table()[halves].reshape(*words.shape, 4)
+    return np.asarray(counts.sum(axis=-1, dtype=np.uint8))
 
 
-if hasattr(np, "bitwise_count"):
-    popcount = np.bitwise_count
-else:  # NumPy 1
-    _SET_BITS = np.unpackbits(np.arange(2**16, dtype=np.uint16).view(np.uint8)).reshape(-1, 16)
-    _SET_BITS = _SET_BITS.sum(axis=1, dtype=np.uint8)
-    popcount = _popcount_by_table
+@cache
+def _set_bits_table() -> NDArray[np.uint8]:
+    bits = np.unpackbits(np.arange(2**16, dtype=np.uint16).view(np.uint8)).reshape(-1, 16)
+    return np.asarray(bits.sum(axis=1, dtype=np.uint8))
+
+
+# Set bits of each uint64 word, as uint8 of the same shape.
+popcount: Callable[[Bits], NDArray[np.uint8]] = getattr(np, "bitwise_count", _popcount_by_table)
 
 
 def hamming(a: Bits, b: Bits) -> NDArray[np.int64]:
@@ -186,13 +193,13 @@ def similarity(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     """
     _check_same_form(a, b)
     if a.dtype == np.uint64:
-        return 1.0 - hamming(a, b) * (2.0 / (a.shape[-1] * WORD_BITS))
+        return np.asarray(1.0 - hamming(a, b) * (2.0 / (a.shape[-1] * WORD_BITS)))
     return np.asarray(_unit(a) @ _unit(b).T)
 
 
 def _unit(rows: NDArray[Any]) -> NDArray[Any]:
     rows = rows if rows.dtype.kind == "f" else rows.astype(np.float64)
-    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    norms = np.sqrt(np.square(rows).sum(axis=-1, keepdims=True))
     return np.asarray(rows / np.where(norms == 0, 1, norms))
 
 

@@ -1,15 +1,15 @@
 """Features to hypervector by random signs and Walsh-Hadamard transforms: no stored matrix.
 
-Two rounds of ``H D``: ``D`` flips signs at random and ``H`` mixes all features. The first round
-spreads even a one-hot input over all coordinates; the second one is repeated with fresh signs
-until there are ``n_dims`` outputs. Because ``H(ab) = H(a) (x) H(b)``, a transform is two small
-matrix products.
+Two rounds of ``H D``: ``D`` flips signs at random and ``H`` mixes. The first round spreads even a
+one-hot input over all coordinates; the second one, with fresh signs for every block of outputs,
+mixes groups of those until there are ``n_dims`` of them. Because ``H(ab) = H(a) (x) H(b)``, a
+transform is two small matrix products.
 
 **Same bits everywhere.** Before each round a sample is scaled by its largest magnitude and
 rounded to integers so small that no partial sum can exceed 2**24. Every float32 sum is then exact,
-whatever its order, thread count or BLAS. What rounding costs: at most ``p / 2**25`` of the largest
-feature, ``p`` being the number of features after padding (6e-5 for 2,048). Signs come from the raw
-output of PCG64, which NumPy promises to keep.
+whatever its order, thread count or BLAS. Rounding moves a feature by at most ``p / 2**25`` of the
+largest one, ``p`` being their number padded to a power of two (6e-5 for 2,048). Signs come from
+the raw output of PCG64, which NumPy promises to keep.
 
 Sources: N. Ailon and B. Chazelle, "The fast Johnson-Lindenstrauss transform", SIAM J. Comput. 39,
 2009; F. X. Yu et al., "Orthogonal random features", NeurIPS 2016 (several rounds of HD).
@@ -28,7 +28,8 @@ from hdc.hypervector import pack_bits
 
 _EXACT = 2**24  # float32 holds every integer up to here
 _MAX_FEATURES = 2**17  # leaves 7 bits and a sign for each feature
-_MIN_WIDTH = 64  # fewer mixed coordinates would make too few distinct rows
+_MIN_WIDTH = 1024  # fewer coordinates would give few features too few distinct directions
+_TINY = np.float32(2.0**-100)  # a sample of smaller magnitudes loses resolution, not exactness
 _CHUNK_FLOATS = 2**18  # 1 MiB of intermediate results, about one cache
 
 
@@ -72,16 +73,20 @@ class SignedHadamard:
         self.n_dims = check_dims(n_dims)
         self.seed = check_count(seed, "seed", 0)
         self._width = max(_MIN_WIDTH, 1 << (self.n_features - 1).bit_length())
-        self._limit = float(_EXACT // self._width)
+        self._limit = np.float32(_EXACT // self._width)
         n_blocks = -(-self.n_dims // self._width)
         left = 1 << ((self._width.bit_length() - 1) // 2)
         right = self._width // left
         signs = _random_signs((1 + n_blocks) * self._width, self.seed)
         self._signs = signs[: self.n_features]
-        self._block_signs = signs[self._width :].reshape(left, n_blocks, right)
+        self._block_signs = signs[self._width :].reshape(n_blocks, left, right)
         self._left, self._right = _hadamard(left), _hadamard(right)
-        # Fewer dimensions than coordinates: rows of the left factor that nobody reads are left out.
-        self._kept_left = self._left[: -(-self.n_dims // (n_blocks * right))]
+        # Groups of ``right`` coordinates are enough for the second round, unless the outputs are
+        # fewer than the coordinates, or so few features would give too few distinct directions.
+        n_rows = -(-self.n_dims // right)
+        is_small = n_rows < left or self.n_features < right
+        self._reduce = self._left[:n_rows] if is_small else None
+        self._mixed = self._width if is_small else right
 
     @property
     def n_bytes(self) -> int:
@@ -132,23 +137,26 @@ class SignedHadamard:
     def _project(self, X: Float32) -> tuple[Float32, Float32]:
         """Exact integer projections (n, n_dims) and the factor (n, 1) that makes them `real`."""
         n = len(X)
-        left, n_blocks, right = self._block_signs.shape
+        left, right = self._block_signs.shape[1:]
         whole, scale = self._quantise(X)
         padded = np.zeros((n, self._width), np.float32)
         np.multiply(whole, self._signs, out=padded[:, : self.n_features])
-        spread = (self._left @ padded.reshape(n, left, right)).reshape(-1, right) @ self._right
-        whole, scale_2 = self._quantise(spread.reshape(n, self._width))
-        signed = whole.reshape(n, left, 1, right) * self._block_signs
-        mixed = self._kept_left @ signed.reshape(n, left, n_blocks * right)
-        out = (mixed.reshape(-1, right) @ self._right).reshape(n, -1)[:, : self.n_dims]
-        factor = scale * scale_2 / np.sqrt(float(self._width) * self.n_dims)
-        return out, factor.astype(np.float32)
+        spread: Float32 = self._left @ padded.reshape(n, left, right)
+        spread = (spread.reshape(-1, right) @ self._right).reshape(n, self._width)
+        whole, scale_2 = self._quantise(spread)
+        signed: Float32 = whole.reshape(n, 1, left, right) * self._block_signs
+        if self._reduce is not None:
+            signed = self._reduce @ signed
+        out = (signed.reshape(-1, right) @ self._right).reshape(n, -1)[:, : self.n_dims]
+        norm = np.float32(np.sqrt(float(self._mixed) * self.n_dims))
+        return out, np.reciprocal(scale * scale_2 * norm)
 
-    def _quantise(self, X: Float32) -> tuple[Float32, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
-        """Integers of magnitude up to ``_limit`` and the float64 step (n, 1) they stand for."""
-        peak = np.abs(X).max(axis=1, keepdims=True).astype(np.float64)
-        peak[peak == 0] = 1.0
-        return np.rint(X * (self._limit / peak)).astype(np.float32), peak / self._limit
+    def _quantise(self, X: Float32) -> tuple[Float32, Float32]:
+        """Integers of magnitude up to ``_limit`` and the scale (n, 1) that was applied."""
+        peak = np.abs(X).max(axis=1, keepdims=True)
+        scale = self._limit / np.maximum(peak, _TINY)
+        whole = X * scale
+        return np.rint(whole, out=whole), scale
 
 
 def _hadamard(size: int) -> Float32:

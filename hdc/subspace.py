@@ -23,6 +23,9 @@ Classes = npt.NDArray[np.int64]
 
 # Rows of residuals that wait before one small SVD takes them into the basis.
 PENDING_ROWS = 64
+# Subspace iteration: extra directions carried along, and passes over the rows.
+OVERSAMPLING = 16
+POWER_STEPS = 2
 
 
 class DomainModel:
@@ -91,14 +94,14 @@ class DomainModel:
         self.mean = X.mean(axis=0, dtype=np.float64).astype(np.float32)
         self.scale = np.sqrt(variance).astype(np.float32)
         self._grow(int(y.max()) + 1)
-        Z = self._standardise(X)
+        Z = self.standardise(X)
         for k in np.unique(y):
             rows = Z[y == k]
             self.class_means[k] = rows.mean(axis=0)
             self.counts[k] = len(rows)
         residuals = Z - self.class_means[y]
         self.dof = len(X) - int(np.count_nonzero(self.counts))
-        self.total_energy = float(np.sum(residuals * residuals, dtype=np.float64))
+        self.total_energy = _energy_of(residuals)
         self._absorb(residuals)
         self._refresh()
         return self
@@ -107,7 +110,7 @@ class DomainModel:
         """Learn one labelled sample (Welford); a class index never seen before is added."""
         self._check(x[None])
         self._grow(k + 1)
-        z = self._standardise(x[None])[0]
+        z = self.standardise(x[None])[0]
         n = int(self.counts[k])
         gap = z - self.class_means[k]
         self.class_means[k] += gap / (n + 1)
@@ -124,18 +127,47 @@ class DomainModel:
             self._n_pending = 0
             self._refresh()
 
+    def merge(self, other: DomainModel) -> None:
+        """Take over the statistics of another model, expressed in the frame of this one.
+
+        Class means, counts and degrees of freedom are exact; the scatter is so up to the
+        directions beyond `rank`.
+        """
+        if other.tap_widths != self.tap_widths:
+            raise ValueError(
+                f"cannot merge taps of widths {other.tap_widths} into {self.tap_widths}"
+            )
+        self._grow(len(other.counts))
+        stretch = other.scale / self.scale
+        means = other.class_means * stretch + (other.mean - self.mean) / self.scale
+        rows = [other.basis * np.sqrt(other.energy)[:, None] * stretch]
+        rows += [other._pending[: other._n_pending] * stretch, self._pending[: self._n_pending]]
+        for k in np.flatnonzero(other.counts):
+            n, m = int(self.counts[k]), int(other.counts[k])
+            gap = means[k] - self.class_means[k]
+            self.class_means[k] += gap * (m / (n + m))
+            self.counts[k] = n + m
+            if n:  # the classes' means differ: that is scatter too
+                rows.append(gap[None] * np.float32(np.sqrt(n * m / (n + m))))
+                self.dof += 1
+        self.dof += other.dof
+        own_rows, other_rows = self._pending[: self._n_pending], other._pending[: other._n_pending]
+        self.total_energy += sum(_energy_of(part) for part in rows) - _energy_of(own_rows)
+        beyond = other.total_energy - float(other.energy.sum()) - _energy_of(other_rows)
+        self.total_energy += max(beyond, 0.0) * float(np.mean(stretch**2))
+        self._n_pending = 0
+        self._absorb(np.vstack(rows))
+        self._refresh()
+
     def remove_class(self, k: int) -> None:
         """Forget the mean of one class; the shared covariance stays."""
         self.class_means[k] = 0
         self.counts[k] = 0
 
     def _absorb(self, residuals: Matrix) -> None:
-        """Take residual rows into the basis: one thin SVD of what is kept and what is new."""
+        """Take residual rows into the basis: leading directions of what is kept and what is new."""
         kept = self.basis * np.sqrt(self.energy)[:, None]
-        _, singular, basis = np.linalg.svd(np.vstack([kept, residuals]), full_matrices=False)
-        n_kept = min(self.rank, int(np.count_nonzero(singular > 1e-5 * max(singular[0], 1e-30))))
-        self.basis = np.ascontiguousarray(basis[:n_kept], np.float32)
-        self.energy = np.square(singular[:n_kept]).astype(np.float32)
+        self.energy, self.basis = _leading_directions(np.vstack([kept, residuals]), self.rank)
 
     def _grow(self, n_classes: int) -> None:
         missing = n_classes - len(self.counts)
@@ -161,9 +193,13 @@ class DomainModel:
 
     # -- answers ----------------------------------------------------------------------------
 
+    def standardise(self, X: Matrix) -> Matrix:
+        """Features (n, d) in the frame of this domain: mean 0, spread about 1."""
+        return (X - self.mean) / self.scale
+
     def whiten(self, X: Matrix) -> Matrix:
         """Features (n, d) in the frame where within-class noise is white."""
-        return self._whiten(self._standardise(X))
+        return self._whiten(self.standardise(X))
 
     def whitened_means(self) -> Matrix:
         """Class means (n_classes, d) in the frame of `whiten`; rows of unseen classes are 0."""
@@ -171,7 +207,7 @@ class DomainModel:
 
     def log_likelihood(self, X: Matrix, k: int | Classes) -> npt.NDArray[np.float64]:
         """Log density of features (n, d) under class `k`, up to a constant shared by all domains."""
-        Z = self._whiten(self._standardise(X) - self.class_means[k])
+        Z = self._whiten(self.standardise(X) - self.class_means[k])
         squares = np.einsum("ij,ij->i", Z, Z, dtype=np.float64)
         log_scale = float(np.log(self.scale, dtype=np.float64).sum())
         return np.asarray(-0.5 * (squares + self._log_det) - log_scale)
@@ -181,9 +217,6 @@ class DomainModel:
         """Bytes of the learned arrays and of the rows that wait."""
         arrays = (self.mean, self.scale, self.class_means, self.counts, self.basis, self.energy)
         return sum(array.nbytes for array in arrays) + self._pending.nbytes
-
-    def _standardise(self, X: Matrix) -> Matrix:
-        return (X - self.mean) / self.scale
 
     def _whiten(self, Z: Matrix) -> Matrix:
         return Z * self._rest_gain + ((Z @ self.basis.T) * self._extra_gain) @ self.basis
@@ -253,3 +286,27 @@ class DomainModel:
         model._n_pending = len(pending)
         model._refresh()
         return model
+
+
+def _energy_of(rows: Matrix) -> float:
+    return float(np.sum(rows * rows, dtype=np.float64))
+
+
+def _leading_directions(rows: Matrix, rank: int) -> tuple[Vector, Matrix]:
+    """Energies and unit directions, largest first, of the scatter ``rows.T @ rows``.
+
+    Subspace iteration from a fixed random start (Halko, Martinsson and Tropp, SIAM Review 53,
+    2011): a few products with a thin matrix, where an SVD would cost ten times as much.
+    """
+    n, d = rows.shape
+    width = min(n, d, rank + OVERSAMPLING)
+    start = np.random.default_rng(0).standard_normal((n, width), dtype=np.float32)
+    directions, _ = np.linalg.qr(rows.T @ start)
+    for _ in range(POWER_STEPS if width < min(n, d) else 0):
+        directions, _ = np.linalg.qr(rows.T @ (rows @ directions))
+    projected = rows @ directions
+    energy, turn = np.linalg.eigh((projected.T @ projected).astype(np.float64))
+    order = np.argsort(energy)[::-1][:rank]
+    order = order[energy[order] > 1e-6 * max(float(energy[-1]), 1e-30)]
+    basis = (directions @ turn[:, order].astype(np.float32)).T
+    return energy[order].astype(np.float32), np.ascontiguousarray(basis, np.float32)

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,6 +31,7 @@ from edge_runtime.encoders.base import (
 from edge_runtime.errors import EncoderError, SampleError, UnknownTapError
 
 DEFAULT_EMBEDDING = "embedding"
+MAX_SAMPLE_BYTES = 256 * 2**20  # a 4K colour frame in float32 has 100 MB
 INPUT_TYPES = ("float16", "float32", "float64", "int8", "uint8")
 
 
@@ -82,7 +84,7 @@ class ModelEncoder:
         usable = {name: _width(answer, runner.layout) for name, answer in answers.items()}
         self.taps = _choose_taps(usable, taps, embedding)
         self.embedding = self.taps[-1]
-        self.dims = {name: usable[name] or 0 for name in self.taps}
+        self.dims = {name: _tap_width(name, usable) for name in self.taps}
         self.n_bytes = len(data)
         self.fingerprint = hashlib.sha256(data + json.dumps(self.taps).encode()).hexdigest()
 
@@ -97,11 +99,12 @@ class ModelEncoder:
             If the inference library fails.
         """
         samples = check_batch(batch, self.input_spec.shape)
-        values = quantise(samples, self.input_spec.dtype, self.input_spec.quantisation)
         taps = {name: np.empty((len(samples), d), np.float32) for name, d in self.dims.items()}
-        for row in range(len(values)):
-            for name, answer in _run(self._runner, values[row : row + 1], self.taps).items():
-                taps[name][row] = self._vector(name, answer)
+        with np.errstate(over="ignore", invalid="ignore"):  # reported below as infinite
+            values = quantise(samples, self.input_spec.dtype, self.input_spec.quantisation)
+            for row in range(len(values)):
+                for name, answer in _run(self._runner, values[row : row + 1], self.taps).items():
+                    taps[name][row] = self._vector(name, answer)
         for name, vectors in taps.items():
             _check_finite(name, vectors)
         return taps
@@ -120,22 +123,28 @@ def _input_spec(runner: Runner) -> InputSpec:
         names = ", ".join(tensor.name for tensor in runner.inputs) or "none"
         raise EncoderError(f"the model has the inputs {names}; an encoder takes exactly one")
     tensor = runner.inputs[0]
+    found = f"the model's input {tensor.name!r} has"
     if tensor.dtype not in INPUT_TYPES:
         raise EncoderError(
-            f"the model's input {tensor.name!r} has type {tensor.dtype}, expected one of "
-            f"{', '.join(INPUT_TYPES)}: an encoder takes signals, not indices or strings"
+            f"{found} type {tensor.dtype}, expected one of {', '.join(INPUT_TYPES)}: an encoder "
+            "takes signals, not indices or strings"
         )
     batch, *shape = tensor.shape if tensor.shape else (0,)
     if batch not in (1, None):
         raise EncoderError(
-            f"the model's input {tensor.name!r} has shape {tensor.shape}, expected a first "
-            "dimension (the batch) of 1 or free: export the model so"
+            f"{found} shape {tensor.shape}, expected a first dimension (the batch) of 1 or free: "
+            "export the model so"
         )
     sizes = tuple(size for size in shape if size)
     if len(sizes) != len(shape):
         raise EncoderError(
-            f"the model's input {tensor.name!r} has shape {tensor.shape}: only the batch may be "
-            "free, fix the others (`python -m onnxruntime.tools.make_dynamic_shape_fixed`)"
+            f"{found} shape {tensor.shape}: only the batch may be free, fix the others "
+            "(`python -m onnxruntime.tools.make_dynamic_shape_fixed`)"
+        )
+    n_bytes = prod(sizes) * np.dtype(tensor.dtype).itemsize
+    if n_bytes > MAX_SAMPLE_BYTES:
+        raise EncoderError(
+            f"{found} {n_bytes} bytes a sample, at most {MAX_SAMPLE_BYTES} are accepted: damaged?"
         )
     return InputSpec(sizes, np.dtype(tensor.dtype), runner.layout, tensor.quantisation)
 
@@ -176,21 +185,21 @@ def _choose_taps(
         raise EncoderError("no taps: the model has no output that is a vector or a feature map")
     if len(set(chosen)) != len(chosen):
         raise EncoderError(f"a tap is named twice in {chosen}")
-    for name in chosen:
-        _check_tap(name, usable)
     return tuple(chosen)
 
 
-def _check_tap(name: str, usable: dict[str, int | None]) -> None:
+def _tap_width(name: str, usable: dict[str, int | None]) -> int:
     if name not in usable:
         raise UnknownTapError(
             f"the model has no output {name!r}; it has {', '.join(usable)}. An inner tensor "
             f"becomes an output by `edgectl encoder expose MODEL --tap {name} -o OUT`"
         )
-    if not usable[name]:
+    width = usable[name]
+    if not width:
         raise EncoderError(
             f"output {name!r} is no tap: expected real numbers of shape (1, channels, ...)"
         )
+    return width
 
 
 def _check_finite(name: str, vectors: Floats) -> None:

@@ -3,9 +3,10 @@
 An import proves nothing: tflite-runtime with NumPy 2 imports and fails when an interpreter is
 built, and a wheel for another CPU kills the process by SIGILL, which no ``except`` catches. So a
 child builds an interpreter on a model of a few hundred bytes, runs it, and the parent looks at how
-the child ended. About 0.3 s for each library, once per process, and only when it is needed.
+the child ended. About 0.3 s for each library, once per process, and only when it is needed. The
+same child can try one particular model, for a library that does not survive a damaged one.
 
-Not here: speed, memory, or whether one particular model runs.
+Not here: speed and memory.
 """
 
 from __future__ import annotations
@@ -91,25 +92,35 @@ def probe_backend(backend: str, *, timeout_s: float = TIMEOUT_S) -> ProbeResult:
     if importlib.util.find_spec(MODULES[backend].partition(".")[0]) is None:
         hint = f"not installed: pip install 'edge-runtime[{EXTRAS[backend]}]'"
         return ProbeResult(backend, False, None, hint)
-    version = _version(backend)
-    command = f"from edge_runtime.encoders.probe import run_trial; run_trial({backend!r})"
+    ok, reason = _run_child(f"run_trial({backend!r})", b"", timeout_s)
+    return ProbeResult(backend, ok, _version(backend), reason)
+
+
+def try_model(backend: str, data: bytes) -> str:
+    """Run this TFLite model once in a child process; return why it fails, or nothing."""
+    ok, reason = _run_child(f"run_model({backend!r})", data, TIMEOUT_S)
+    return reason if ok is False else ""
+
+
+def _run_child(call: str, data: bytes, timeout_s: float) -> tuple[bool | None, str]:
+    """Call a function of this module in a fresh process: whether it worked, and why not."""
     # The child must see what this process would import, however its path came about.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         child = subprocess.run(
-            [sys.executable, "-c", command],
+            [sys.executable, "-c", f"from edge_runtime.encoders import probe; probe.{call}"],
             env=environment,
-            stdin=subprocess.DEVNULL,
+            input=data,
             capture_output=True,
             timeout=timeout_s,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return ProbeResult(backend, False, version, f"no answer within {timeout_s:g} s")
+        return False, f"no answer within {timeout_s:g} s"
     except OSError as error:
-        return ProbeResult(backend, None, version, f"cannot start a child process: {error}")
+        return None, f"cannot start a child process: {error}"
     reason = _reason(child.returncode, child.stderr.decode(errors="replace"))
-    return ProbeResult(backend, child.returncode == 0, version, reason)
+    return child.returncode == 0, reason
 
 
 def first_working(*backends: str) -> str:
@@ -129,23 +140,29 @@ def first_working(*backends: str) -> str:
 
 
 def run_trial(backend: str) -> None:
-    """In the child: build, run, compare. Any exception ends the child with a traceback."""
-    module = importlib.import_module(MODULES[backend])
+    """In the child: double four ones. Any exception ends the child with a traceback."""
     ones = np.ones((1, 4), np.float32)
-    twos = _run_onnx(module, ones) if backend == "onnxruntime" else _run_tflite(module, ones)
+    if backend == "onnxruntime":
+        module = importlib.import_module(MODULES[backend])
+        session = module.InferenceSession(ONNX_MODEL, providers=["CPUExecutionProvider"])
+        twos = session.run(None, {"x": ones})[0]
+    else:
+        twos = _run_tflite(backend, TFLITE_MODEL, ones)
     if not np.array_equal(twos, 2 * ones):
         raise ArithmeticError(f"doubling four ones gave {twos}")
 
 
-def _run_onnx(module: Any, ones: Any) -> Any:
-    session = module.InferenceSession(ONNX_MODEL, providers=["CPUExecutionProvider"])
-    return session.run(None, {"x": ones})[0]
+def run_model(backend: str) -> None:
+    """In the child: run the TFLite model on standard input with whatever its memory holds."""
+    _run_tflite(backend, sys.stdin.buffer.read(), None)
 
 
-def _run_tflite(module: Any, ones: Any) -> Any:
-    interpreter = module.Interpreter(model_content=TFLITE_MODEL, num_threads=1)
+def _run_tflite(backend: str, data: bytes, sample: Any) -> Any:
+    module = importlib.import_module(MODULES[backend])
+    interpreter = module.Interpreter(model_content=data, num_threads=1)
     interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], ones)
+    if sample is not None:
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], sample)
     interpreter.invoke()
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 

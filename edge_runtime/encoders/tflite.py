@@ -1,7 +1,9 @@
 """TFLite models by ai-edge-litert, or by its predecessor tflite-runtime.
 
 Both offer the same ``Interpreter``; the first that survives a trial in a child process is taken
-(`probe`). Models run at their own batch of 1: resizing would trust every RESHAPE inside to follow.
+(`probe`). A truncated file is refused by both. A file altered with intent can still abort the
+process inside LiteRT: what a board opens should come out of a pack with a digest. Models run at
+their own batch of 1: resizing would trust every RESHAPE inside to follow.
 Not here: anything that ONNX shares (`model`).
 """
 
@@ -15,7 +17,7 @@ import numpy as np
 
 from edge_runtime.encoders.base import Array, Layout, Quantisation
 from edge_runtime.encoders.model import InputTensor
-from edge_runtime.encoders.probe import MODULES, first_working
+from edge_runtime.encoders.probe import MODULES, first_working, try_model
 from edge_runtime.errors import EncoderError
 
 
@@ -27,17 +29,19 @@ class TfliteRunner:
     def __init__(self, data: bytes, threads: int) -> None:
         self.backend = first_working("litert", "tflite-runtime")
         interpreter_class = importlib.import_module(MODULES[self.backend]).Interpreter
+        if self.backend == "tflite-runtime":  # unlike its successor it verifies no offset
+            _check_survives(self.backend, data)
         try:
             self._interpreter = interpreter_class(model_content=data, num_threads=threads)
             self._interpreter.allocate_tensors()
-        except Exception as error:  # ValueError or RuntimeError, by the stage that fails
+            details = self._interpreter.get_input_details()
+            outputs = self._interpreter.get_output_details()
+        except Exception as error:  # by the stage: ValueError, RuntimeError, UnicodeDecodeError
             raise EncoderError(
                 f"{self.backend} refuses the model: {error}: truncated, or operators it lacks?"
             ) from error
-        details = self._interpreter.get_input_details()
         self.inputs = tuple(_describe(tensor) for tensor in details)
         self._input_indices = [tensor["index"] for tensor in details]
-        outputs = self._interpreter.get_output_details()
         self._indices = {tensor["name"]: tensor["index"] for tensor in outputs}
         self.outputs = {tensor["name"]: _quantisation(tensor) for tensor in outputs}
 
@@ -46,6 +50,12 @@ class TfliteRunner:
         self._interpreter.set_tensor(self._input_indices[0], sample)
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(self._indices[name]) for name in names]
+
+
+def _check_survives(backend: str, data: bytes) -> None:
+    reason = try_model(backend, data)
+    if reason:
+        raise EncoderError(f"{backend} fails on the model: {reason}: truncated or damaged?")
 
 
 def _describe(tensor: dict[str, Any]) -> InputTensor:

@@ -79,16 +79,16 @@ def convert_lite0(weights: str | Path, target: str | Path) -> Path:
         If the library that writes the format is not installed.
     """
     target = Path(target)
+    if target.suffix not in (".onnx", ".tflite"):
+        raise EncoderError(f"{target.name} ends in {target.suffix!r}, expected .onnx or .tflite")
     network = lite0_network(read_weights_file(weights))
     if target.suffix == ".onnx":
         from firmware_tools.encoder_tools.onnx_writer import onnx_bytes
 
         return write_atomically(target, onnx_bytes(network))
-    if target.suffix == ".tflite":
-        from firmware_tools.encoder_tools.tflite_writer import tflite_bytes
+    from firmware_tools.encoder_tools.tflite_writer import tflite_bytes
 
-        return write_atomically(target, tflite_bytes(network))
-    raise EncoderError(f"{target.name} ends in {target.suffix!r}, expected .onnx or .tflite")
+    return write_atomically(target, tflite_bytes(network))
 
 
 def lite0_network(weights: Weights) -> Network:

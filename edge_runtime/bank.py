@@ -1,0 +1,166 @@
+"""All slots together: one answer from many, growth on trial, merging, and the byte budget.
+
+The bank carries out what the policy decides; it decides nothing by a threshold of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_runtime.crossfit import folds_of
+from edge_runtime.errors import BudgetError
+from edge_runtime.labelled import Classes, Matrix
+from edge_runtime.router import mix, route
+from edge_runtime.slots import Scores, Slot, SlotSettings
+from hdc.projection import SignedHadamard
+
+# Two slots are the same if each answers the other's class means as the other does, this often.
+SAME_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the bank says of n samples."""
+
+    probabilities: Scores  # (n, n_classes)
+    slots: Classes  # (n,) number of the slot that claims the sample
+    ood_scores: Scores  # (n,) strangeness for that slot; higher is stranger
+    p_values: Scores  # (n,) for that slot
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Three ways to answer the same labelled samples, each judged on held-out ones."""
+
+    existing: float  # accuracy of the answers that were given when the samples came
+    adapted: float  # cross-fitted accuracy of the best old slot, had it learned the labels
+    grown: float  # cross-fitted accuracy of a new slot
+    host: int  # number of that best old slot
+    candidate: Slot  # the new slot, fitted on all labels
+
+
+class SlotBank:
+    """The slots of a runtime, oldest first, within `budget_bytes`."""
+
+    def __init__(
+        self, settings: SlotSettings, *, budget_bytes: int, max_slots: int, seed: int
+    ) -> None:
+        self.settings = settings
+        self.budget_bytes, self.max_slots, self.seed = budget_bytes, max_slots, seed
+        self.n_features = sum(settings.tap_widths)
+        self.projection = SignedHadamard(self.n_features, settings.n_dims, seed)
+        self.slots: list[Slot] = []
+        self._next_number = 0
+        if self.new_slot().least_bytes > budget_bytes:
+            raise BudgetError(
+                f"budget_bytes is {budget_bytes}, but one slot of {self.n_features} features needs "
+                f"{self.new_slot().least_bytes}: raise the budget, or lower rank"
+            )
+
+    def new_slot(self) -> Slot:
+        """An empty slot with the next number; it joins the bank by `add`."""
+        return Slot(self._next_number, self.settings, self.projection, self.seed)
+
+    def add(self, slot: Slot) -> None:
+        """Take a slot in; the others do not change."""
+        self.slots.append(slot)
+        self._next_number = max(self._next_number, slot.number) + 1
+
+    def get(self, number: int) -> Slot:
+        """The slot of this number."""
+        return next(slot for slot in self.slots if slot.number == number)
+
+    # -- answers ----------------------------------------------------------------------------
+
+    def answer(self, X: Matrix, n_classes: int) -> Answers:
+        """Class probabilities, claiming slot and strangeness of features (n, d)."""
+        scores = [slot.score(X, n_classes) for slot in self.slots]
+        weights = route(scores, self.n_features)
+        best = np.argmax(weights, axis=1)
+        rows = np.arange(len(X))
+        return Answers(
+            probabilities=mix(weights, scores),
+            slots=np.array([slot.number for slot in self.slots])[best],
+            ood_scores=np.stack([each.nonconformity for each in scores], axis=1)[rows, best],
+            p_values=np.stack([each.p_values for each in scores], axis=1)[rows, best],
+        )
+
+    # -- growth -----------------------------------------------------------------------------
+
+    def try_out(self, X: Matrix, y: Classes, answered: Classes, claimed: Classes) -> Trial:
+        """Judge growing against adapting on labelled samples; nothing in the bank changes.
+
+        `answered` and `claimed` are the classes and slots that were answered when they came.
+        """
+        numbers, counts = np.unique(claimed, return_counts=True)
+        host = self.get(int(numbers[np.argmax(counts)]))
+        candidate = self.new_slot().start(X, y)
+        return Trial(
+            existing=float(np.mean(answered == y)),
+            adapted=self._adapted_accuracy(host, X, y),
+            grown=candidate.cross_accuracy,
+            host=host.number,
+            candidate=candidate,
+        )
+
+    def _adapted_accuracy(self, host: Slot, X: Matrix, y: Classes) -> float:
+        n_classes = max(int(y.max()) + 1, len(host.domain.counts))
+        n_folds = min(self.settings.n_folds, len(y))
+        fold = folds_of(y, n_folds, np.random.default_rng(self.seed))
+        right = 0
+        for held in range(n_folds):
+            trial = host.copy_domain()
+            for x, k in zip(X[fold != held], y[fold != held], strict=True):
+                trial.domain.update(x, int(k))
+            trial.derive_prototypes()
+            scores = trial.score(X[fold == held], n_classes)
+            right += int(np.sum(np.argmax(scores.log_probabilities, axis=1) == y[fold == held]))
+        return right / len(y)
+
+    def make_room(self, n_bytes: int) -> tuple[int, int] | None:
+        """Make room for one more slot of `n_bytes`, merging two that are the same if need be.
+
+        Returns the numbers of the slot that took over and of the one that went, or None if
+        nothing had to change.
+
+        Raises
+        ------
+        BudgetError
+            There is no room and no two slots are the same; nothing has changed.
+        """
+        if self.n_bytes + n_bytes <= self.budget_bytes and len(self.slots) < self.max_slots:
+            return None
+        for i, first in enumerate(self.slots):
+            for second in self.slots[i + 1 :]:
+                if self._are_same(first, second):
+                    first.absorb(second)
+                    self.slots.remove(second)
+                    return first.number, second.number
+        raise BudgetError(
+            f"{len(self.slots)} of {self.max_slots} slots use {self.n_bytes} of "
+            f"{self.budget_bytes} bytes, {n_bytes} more are needed, and no two slots are the same"
+        )
+
+    @staticmethod
+    def _are_same(first: Slot, second: Slot) -> bool:
+        """Whether each slot knows, and answers alike, the class means of the other."""
+        for one, other in ((first, second), (second, first)):
+            known = np.flatnonzero(other.domain.counts)
+            means = other.domain.class_means[known] * other.domain.scale + other.domain.mean
+            n_classes = max(len(one.domain.counts), len(other.domain.counts))
+            answered = np.argmax(one.score(means, n_classes).cosines, axis=1)
+            if np.mean(answered == known) < SAME_SHARE:
+                return False
+            # A typical sample lies at squared distance d: means farther than that are elsewhere.
+            whitened = one.domain.whiten(means) - one.domain.whitened_means()[answered]
+            if np.einsum("ij,ij->i", whitened, whitened).max() > one.domain.n_features:
+                return False
+        return True
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all slots and of the projection."""
+        return self.projection.n_bytes + sum(slot.n_bytes for slot in self.slots)
+

@@ -1,0 +1,77 @@
+"""Recent samples that may still get their label: a bounded buffer of embeddings, never raw data."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.errors import LabelError
+
+
+@dataclass(frozen=True)
+class PendingSample:
+    """What must be known of a sample when its label comes."""
+
+    features: npt.NDArray[np.float32]
+    slot: int | None
+    predicted: int
+
+
+class PendingSamples:
+    """At most `capacity` samples by id; the oldest is forgotten first."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._samples: OrderedDict[int, PendingSample] = OrderedDict()
+        self._next_id = 0
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    @property
+    def next_id(self) -> int:
+        """The id that the next sample gets."""
+        return self._next_id
+
+    def skip_to(self, next_id: int) -> None:
+        """Go on counting from `next_id`: ids of an earlier run are never given again."""
+        self._next_id = next_id
+
+    def add(self, sample: PendingSample) -> int | None:
+        """Keep one sample under the next id; return the id that was forgotten for it, if any."""
+        self._samples[self._next_id] = sample
+        self._next_id += 1
+        if len(self._samples) > self.capacity:
+            return self._samples.popitem(last=False)[0]
+        return None
+
+    def get(self, sample_id: int) -> PendingSample:
+        """The sample of this id.
+
+        Raises
+        ------
+        LabelError
+            It was never seen, is forgotten, or has had its label.
+        """
+        if sample_id in self._samples:
+            return self._samples[sample_id]
+        if not 0 <= sample_id < self._next_id:
+            raise LabelError(
+                f"sample {sample_id} was never seen: ids so far are 0 to {self._next_id - 1}"
+            )
+        raise LabelError(
+            f"sample {sample_id} is forgotten or has its label already: the last {self.capacity} "
+            "samples are kept; raise pending_samples if labels come later than that"
+        )
+
+    def remove(self, sample_id: int) -> None:
+        """Forget a sample that has had its label."""
+        self._samples.pop(sample_id, None)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the features held."""
+        return sum(sample.features.nbytes for sample in self._samples.values())

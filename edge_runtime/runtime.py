@@ -1,0 +1,354 @@
+"""EdgeRuntime: predict, notice, ask, learn. The loop, and nothing else.
+
+Samples come in by `step`, labels by `learn`, in any order and as late as the buffer allows. What
+to do is decided in `policy`, carried out in `bank`, said in `records`, saved in `state`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_runtime.bank import Answers, SlotBank
+from edge_runtime.errors import BudgetError, LabelError, SampleError
+from edge_runtime.features import FeatureReader, Matrix
+from edge_runtime.labelled import LabelledSet
+from edge_runtime.pending import PendingSample, PendingSamples
+from edge_runtime.policy import Policy, PolicySettings
+from edge_runtime.records import Event, Label, Prediction
+from edge_runtime.slots import SlotSettings
+
+if TYPE_CHECKING:
+    from edge_runtime.encoders.base import Encoder
+
+MAX_CLASSES = 256
+DEFAULT_BUDGET_BYTES = 32 * 2**20
+
+
+class EdgeRuntime:
+    """Learns from labels on the board, knows what it does not know, and forgets nothing.
+
+    Parameters
+    ----------
+    encoder : from `open_encoder`; None if samples are features already: a vector, or a mapping
+        from tap to vector whose last entry is the embedding.
+    classes : labels known beforehand; others join when they first come.
+    budget_bytes : promise for everything learned and buffered; see `status()["bytes"]`.
+    random_state : seed; the same seed and stream give the same answers and the same state.
+    policy : every threshold, see `PolicySettings`.
+    n_dims, rank, hidden : size of hypervectors, of each slot's whitening, and of its adaptor.
+    pending_samples : how many recent samples can still get their label.
+    max_slots : how many domains can be known at once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(100, 16)) + 3 * np.eye(16)[np.arange(100) % 2]
+    >>> runtime = EdgeRuntime(n_dims=1024)
+    >>> for i, x in enumerate(X):
+    ...     prediction = runtime.step(x)
+    ...     _ = runtime.learn(prediction.sample_id, ["left", "right"][i % 2])
+    >>> runtime.step(X[0]).label
+    'left'
+    >>> runtime.step(X[0] * 20).is_ood
+    True
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder | None = None,
+        classes: Sequence[Label] | None = None,
+        budget_bytes: int = DEFAULT_BUDGET_BYTES,
+        random_state: int = 0,
+        *,
+        policy: PolicySettings | None = None,
+        n_dims: int = 8192,
+        rank: int = 128,
+        hidden: tuple[int, ...] = (128,),
+        pending_samples: int = 256,
+        max_slots: int = 16,
+    ) -> None:
+        self.encoder = encoder
+        self.classes: list[Label] = []
+        self.budget_bytes, self.random_state = budget_bytes, random_state
+        self.generation = 0
+        self._sizes: dict[str, Any] = {"n_dims": n_dims, "rank": rank, "hidden": tuple(hidden)}
+        self._max_slots = max_slots
+        self._reader = FeatureReader(encoder)
+        self._policy = Policy(policy or PolicySettings())
+        self._pending = PendingSamples(pending_samples)
+        self._counters = dict.fromkeys(("samples", "labels", "strange", "rejected", "asked"), 0)
+        self._bank: SlotBank | None = None
+        self._collected: LabelledSet | None = None
+        self._collected_answers: list[tuple[int, int]] = []  # class and slot answered before
+        self._directory: Path | None = None
+        for label in classes or ():
+            self._class_index(label)
+        if self._reader.n_features:
+            self._open_bank()
+
+    # -- samples ----------------------------------------------------------------------------
+
+    def step(self, x: Any) -> Prediction:
+        """Predict one sample, and say what it makes the runtime notice.
+
+        Raises
+        ------
+        SampleError
+            The sample cannot be used; nothing has changed.
+        """
+        return self._take(self._reader.read([x]))[0]
+
+    def step_many(self, X: Sequence[Any]) -> list[Prediction]:
+        """The same as `step` for each sample in order, faster; a bad one refuses them all."""
+        if len(X) == 0:
+            raise SampleError("an empty batch of samples: is the stream empty?")
+        return self._take(self._reader.read(X))
+
+    def run(self, stream: Iterable[Any]) -> Iterator[Prediction | Event]:
+        """Predict every sample of a stream; a bad one is counted and answered by an event.
+
+        Yields a `Prediction` for each good sample and a `rejected` event for each bad one.
+        """
+        for x in stream:
+            try:
+                yield self.step(x)
+            except SampleError as error:
+                self._counters["rejected"] += 1
+                yield Event("rejected", self._pending.next_id, f"bad sample skipped: {error}")
+
+    def _take(self, features: Matrix) -> list[Prediction]:
+        bank = self._bank or self._open_bank()
+        answers = bank.answer(features, len(self.classes)) if bank.slots else None
+        return [self._take_row(features[row], answers, row) for row in range(len(features))]
+
+    def _take_row(self, x: Matrix, answers: Answers | None, row: int) -> Prediction:
+        sample_id = self._pending.next_id
+        if answers is None:
+            slot, p_value, ood_score, k = None, 1.0, 0.0, -1
+            probabilities = np.full(len(self.classes), 1.0 / max(len(self.classes), 1))
+        else:
+            slot, p_value = int(answers.slots[row]), float(answers.p_values[row])
+            probabilities, ood_score = answers.probabilities[row], float(answers.ood_scores[row])
+            k = int(np.argmax(probabilities))
+        seems = self._seems(x, k)
+        events, wants_label = self._policy.observe(sample_id, p_value, slot, seems)
+        forgotten = self._pending.add(PendingSample(x.copy(), slot, k))
+        if forgotten is not None:
+            self._policy.forget(forgotten)
+        if self._policy.is_decision_due():
+            events += self._decide(sample_id)
+        threshold = self._policy.settings.false_alarm_rate
+        self._counters["samples"] += 1
+        self._counters["strange"] += p_value <= threshold
+        self._counters["asked"] += wants_label
+        return Prediction(
+            sample_id=sample_id,
+            label=self.classes[k] if k >= 0 else None,
+            probabilities=probabilities,
+            slot=slot,
+            ood_score=ood_score,
+            p_value=p_value,
+            is_ood=p_value <= threshold,
+            wants_label=wants_label,
+            events=tuple(events),
+            threshold=threshold,
+            generation=self.generation,
+        )
+
+    def _seems(self, x: Matrix, answered: int) -> int:
+        """The class a sample of a new domain seems to have, by the labels collected so far."""
+        collected = self._collected
+        if collected is None or len(collected) == 0:
+            return answered
+        X, y = collected.X, collected.y
+        gaps = (X - x) / (X.std(axis=0) + 1e-6)
+        return int(y[np.argmin(np.einsum("ij,ij->i", gaps, gaps))])
+
+    # -- labels -----------------------------------------------------------------------------
+
+    def learn(self, sample_id: int, label: Label) -> list[Event]:
+        """Learn the label of a sample seen before, and return what came of it.
+
+        Raises
+        ------
+        LabelError
+            The sample was never seen, is forgotten, or has had its label; nothing has changed.
+        """
+        sample = self._pending.get(sample_id)
+        k = self._class_index(label)
+        self._pending.remove(sample_id)
+        self._counters["labels"] += 1
+        use = self._policy.on_label(sample_id, k)
+        if use == "learn":
+            return self._learn_in_slot(sample, k)
+        self._collect(sample, k)
+        return self._decide(sample_id) if use == "decide" else []
+
+    def learn_many(self, X: Sequence[Any], labels: Sequence[Label]) -> list[Event]:
+        """Learn a labelled batch of one domain at once: the first domain, or a new one.
+
+        The first batch becomes the first slot. A later one is put on trial as a drift's labels
+        are: a new slot is grown only if held-out labels say that it helps.
+        """
+        if len(X) != len(labels) or len(X) == 0:
+            raise LabelError(f"{len(X)} samples and {len(labels)} labels: expected as many, > 0")
+        features = self._reader.read(X)
+        bank = self._bank or self._open_bank()
+        y = np.array([self._class_index(label) for label in labels])
+        self._counters["labels"] += len(y)
+        if bank.slots:
+            answers = bank.answer(features, len(self.classes))
+            answered = np.argmax(answers.probabilities, axis=1)
+            return self._put_on_trial(features, y, answered, answers.slots, self._pending.next_id)
+        slot = bank.new_slot().start(features, y)
+        bank.add(slot)
+        self._policy.on_calibrated(len(slot.calibration), slot.number)
+        return [self._grown_event(self._pending.next_id, slot.number, 0.0, 0.0)]
+
+    def _learn_in_slot(self, sample: PendingSample, k: int) -> list[Event]:
+        bank = self._bank or self._open_bank()
+        if not bank.slots:
+            bank.add(bank.new_slot())
+        slot = bank.get(sample.slot) if sample.slot is not None else bank.slots[0]
+        slot.learn(sample.features, k)
+        self._policy.on_calibrated(len(slot.calibration), slot.number)
+        return []
+
+    def _collect(self, sample: PendingSample, k: int) -> None:
+        if self._collected is None:
+            capacity = self._policy.settings.labels_per_class * MAX_CLASSES
+            self._collected = LabelledSet(len(sample.features), capacity)
+        self._collected.add(sample.features, k)
+        self._collected_answers.append((sample.predicted, sample.slot or 0))
+
+    def _class_index(self, label: Label) -> int:
+        if isinstance(label, np.generic):
+            label = label.item()
+        if isinstance(label, bool) or not isinstance(label, int | str):
+            raise LabelError(f"label {label!r} is a {type(label).__name__}, expected int or str")
+        if label in self.classes:
+            return self.classes.index(label)
+        if self.classes and type(label) is not type(self.classes[0]):
+            raise LabelError(
+                f"label {label!r} is a {type(label).__name__}, but the classes so far are "
+                f"{type(self.classes[0]).__name__}s such as {self.classes[0]!r}"
+            )
+        if len(self.classes) == MAX_CLASSES:
+            raise LabelError(f"label {label!r} would be class {MAX_CLASSES + 1} of {MAX_CLASSES}")
+        self.classes.append(label)
+        return len(self.classes) - 1
+
+    # -- decisions --------------------------------------------------------------------------
+
+    def _decide(self, sample_id: int) -> list[Event]:
+        """Put what was collected on trial."""
+        collected, answers = self._collected, np.array(self._collected_answers)
+        self._collected, self._collected_answers = None, []
+        if collected is None or len(collected) < self._policy.settings.min_labels:
+            self._policy.on_verdict("reject", None)
+            n = 0 if collected is None else len(collected)
+            return [Event("rejected", sample_id, f"{n} labels came: too few to decide anything")]
+        return self._put_on_trial(collected.X, collected.y, answers[:, 0], answers[:, 1], sample_id)
+
+    def _put_on_trial(
+        self, X: Matrix, y: Any, answered: Any, claimed: Any, sample_id: int
+    ) -> list[Event]:
+        bank = self._bank or self._open_bank()
+        trial = bank.try_out(X, y, answered, claimed)
+        verdict = self._policy.judge(len(y), trial.existing, trial.adapted, trial.grown)
+        events = []
+        if verdict == "grow":
+            try:
+                merged = bank.make_room(trial.candidate.n_bytes)
+            except BudgetError as error:
+                events.append(Event("rejected", sample_id, f"no room to grow: {error}"))
+                verdict = "adapt" if trial.adapted >= trial.existing else "reject"
+            else:
+                if merged is not None:
+                    message = f"slot {merged[1]} had become the same as slot {merged[0]}"
+                    events.append(Event("merged", sample_id, message, merged[0]))
+                bank.add(trial.candidate)
+                number = trial.candidate.number
+                event = self._grown_event(sample_id, number, trial.existing, trial.grown)
+                events.append(event)
+        evidence = {
+            "labels": len(y),
+            "existing": trial.existing,
+            "adapted": trial.adapted,
+            "grown": trial.grown,
+        }
+        if verdict == "adapt":
+            host = bank.get(trial.host)
+            for x, k in zip(X, y, strict=True):
+                host.learn(x, int(k))
+            message = f"slot {trial.host} learned {len(y)} labels in place"
+            events.append(Event("adapted", sample_id, message, trial.host, evidence))
+        elif verdict == "reject":
+            message = "neither a new slot nor the old one would answer the labels better"
+            events.append(Event("rejected", sample_id, message, None, evidence))
+        now = {"grow": trial.candidate.number, "adapt": trial.host, "reject": None}[verdict]
+        self._policy.on_verdict(verdict, now)
+        return events
+
+    def _grown_event(self, sample_id: int, number: int, existing: float, grown: float) -> Event:
+        slot = (self._bank or self._open_bank()).get(number)
+        evidence = {
+            "labels": slot.n_labels,
+            "existing": existing,
+            "grown": grown or slot.cross_accuracy,
+            "adaptor": slot.adaptor is not None,
+            "bytes": slot.n_bytes,
+        }
+        message = (
+            f"slot {number}: held-out accuracy {slot.cross_accuracy:.0%} instead of {existing:.0%}"
+        )
+        return Event("grown", sample_id, message, number, evidence)
+
+    def _open_bank(self) -> SlotBank:
+        settings = SlotSettings(tuple(self._reader.taps.values()), **self._sizes)
+        self._bank = SlotBank(
+            settings,
+            budget_bytes=self.budget_bytes,
+            max_slots=self._max_slots,
+            seed=self.random_state,
+        )
+        return self._bank
+
+    # -- status -----------------------------------------------------------------------------
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of everything learned and buffered."""
+        collected = self._collected.n_bytes if self._collected is not None else 0
+        return self._pending.n_bytes + collected + (self._bank.n_bytes if self._bank else 0)
+
+    def status(self) -> Mapping[str, Any]:
+        """Slots, bytes, counters and calibration, as plain values: what an agent reports."""
+        slots = self._bank.slots if self._bank is not None else []
+        return {
+            "state": self._policy.state,
+            "generation": self.generation,
+            "classes": list(self.classes),
+            "bytes": self.n_bytes,
+            "budget_bytes": self.budget_bytes,
+            "counters": dict(self._counters),
+            "false_alarm_rate": self._policy.settings.false_alarm_rate,
+            "current_slot": self._policy.slot,
+            "slots": [
+                {
+                    "slot": slot.number,
+                    "labels": slot.n_labels,
+                    "classes": int(np.count_nonzero(slot.domain.counts)),
+                    "adaptor": slot.adaptor is not None,
+                    "calibration_scores": len(slot.calibration),
+                    "cross_accuracy": slot.cross_accuracy,
+                    "bytes": slot.n_bytes,
+                }
+                for slot in slots
+            ],
+        }

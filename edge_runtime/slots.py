@@ -1,0 +1,249 @@
+"""A slot: all that one domain needs, and nothing that another domain could change.
+
+A slot holds a `DomainModel` (frame, whitening, class means), binary prototypes derived from it, a
+calibration, and an adaptor where cross-validation proved one useful. While it is young it also
+keeps its labels (bounded) and is fitted anew each time their number has doubled; a mature slot
+learns one labelled sample at a time. Not here: which slot answers (`router`), when a slot is
+grown (`policy`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.calibration import SlotCalibration
+from edge_runtime.labelled import Classes, LabelledSet, Matrix
+from hdc.hypervector import hamming
+from hdc.projection import SignedHadamard
+from hdc.subspace import DomainModel
+
+if TYPE_CHECKING:
+    from adaptors import TargetProjectionClassifier
+
+Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SlotSettings:
+    """Sizes and rates of a slot; all of them count in the byte budget."""
+
+    tap_widths: tuple[int, ...]
+    n_dims: int = 8192
+    rank: int = 128
+    young_labels: int = 1024  # labels that a slot keeps while it is young
+    calibration_scores: int = 512  # scores kept to rank a new sample against
+    hidden: tuple[int, ...] = (128,)
+    epochs: int = 12
+    n_folds: int = 5
+
+
+@dataclass(frozen=True)
+class SlotScores:
+    """What one slot says of n samples."""
+
+    cosines: Scores  # (n, n_classes); -1 for classes that the slot does not know
+    log_norms: Scores  # (n,)
+    log_likelihoods: Scores  # (n,) of the most similar class
+    nonconformity: Scores  # (n,) higher is stranger
+    p_values: Scores  # (n,)
+    log_probabilities: Scores  # (n, n_classes)
+
+
+class Slot:
+    """One domain's model, prototypes, calibration and adaptor."""
+
+    def __init__(
+        self, number: int, settings: SlotSettings, projection: SignedHadamard, seed: int
+    ) -> None:
+        self.number, self.settings, self.seed = number, settings, seed
+        self.projection = projection
+        self.domain = DomainModel(settings.tap_widths, rank=settings.rank)
+        self.calibration = SlotCalibration(settings.calibration_scores)
+        self.adaptor: TargetProjectionClassifier | None = None
+        self.young: LabelledSet | None = LabelledSet(self.domain.n_features, settings.young_labels)
+        self.n_labels = 0
+        self.cross_accuracy = math.nan
+        self._bits = np.zeros((0, settings.n_dims // 64), np.uint64)
+
+    # -- learning ---------------------------------------------------------------------------
+
+    def fit(self, X: Matrix, y: Classes) -> Slot:
+        """Learn a labelled batch from nothing; calibrate, and prove the adaptor, by cross-fitting."""
+        from edge_runtime.crossfit import cross_fit
+
+        result = cross_fit(self, X, y)
+        self.fit_domain(X, y)
+        self.calibration.fit(result.best_cosines, result.log_norms, result.temperature)
+        self.adaptor = self.fit_adaptor(X, y) if result.adaptor_helps else None
+        self.cross_accuracy = result.accuracy
+        self.n_labels = len(y)
+        return self
+
+    def start(self, X: Matrix, y: Classes) -> Slot:
+        """Learn a first labelled batch, and keep its labels while there is room for more."""
+        self.fit(X, y)
+        if len(y) >= self.settings.young_labels:
+            self.young = None
+        for x, k in zip(X, y, strict=True):
+            if self.young is not None:
+                self.young.add(x, int(k))
+        return self
+
+    def learn(self, x: npt.NDArray[np.float32], k: int) -> None:
+        """Learn one labelled sample of this domain."""
+        scores = self.score(x[None], max(k + 1, len(self.domain.counts)))
+        self.n_labels += 1
+        if self.young is not None:
+            self.young.add(x, k)
+            n = len(self.young)
+            if n & (n - 1) == 0 or self.young.is_full:
+                self.fit(self.young.X, self.young.y)
+                if self.young.is_full:
+                    self.young = None
+                return
+        self.domain.update(x, k)
+        self.derive_prototypes()
+        self.calibration.add(float(scores.nonconformity[0]))
+        if self.adaptor is not None:
+            self.adaptor.partial_fit(self.domain.standardise(x[None]), np.array([k]))
+
+    def fit_adaptor(self, X: Matrix, y: Classes) -> TargetProjectionClassifier:
+        """An adaptor trained on a labelled batch in the frame of this domain."""
+        from adaptors import TargetProjectionClassifier
+
+        adaptor = TargetProjectionClassifier(
+            hidden=self.settings.hidden, epochs=self.settings.epochs, random_state=self.seed
+        )
+        return adaptor.fit(self.domain.standardise(X), y)
+
+    def copy_domain(self) -> Slot:
+        """A slot with a copy of the domain and calibration, to try something out on."""
+        copy = Slot(self.number, self.settings, self.projection, self.seed)
+        copy.domain = DomainModel.from_state(self.domain.to_state())
+        copy.calibration = SlotCalibration.from_state(
+            self.calibration.to_state(), self.settings.calibration_scores
+        )
+        copy.adaptor = self.adaptor
+        return copy
+
+    def absorb(self, other: Slot) -> None:
+        """Take over what a slot has learned that has become the same as this one."""
+        self.domain.merge(other.domain)
+        self.calibration.merge(other.calibration)
+        self.n_labels += other.n_labels
+        self.young = None
+        self.derive_prototypes()
+
+    def fit_domain(self, X: Matrix, y: Classes) -> None:
+        """Learn the domain and its prototypes from a labelled batch, and nothing else."""
+        self.domain = DomainModel(self.settings.tap_widths, rank=self.settings.rank).fit(X, y)
+        self.derive_prototypes()
+
+    def derive_prototypes(self) -> None:
+        """Binary prototypes from the class means, so that they follow every change of whitening."""
+        if len(self.domain.counts):
+            self._bits = self.projection.bits(self.domain.whitened_means())
+
+    # -- answers ----------------------------------------------------------------------------
+
+    def score(self, X: Matrix, n_classes: int) -> SlotScores:
+        """Similarity, strangeness and class probabilities of features (n, d)."""
+        whitened = self.domain.whiten(X)
+        cosines = np.full((len(X), n_classes), -1.0)
+        known = np.flatnonzero(self.domain.counts)
+        distance = hamming(self.projection.bits(whitened), self._bits[known])
+        cosines[:, known] = np.cos(np.pi * distance / self.settings.n_dims)
+        best = np.argmax(cosines, axis=1)
+        squares = np.einsum("ij,ij->i", whitened, whitened, dtype=np.float64)
+        log_norms = 0.5 * np.log(np.maximum(squares, 1e-30))
+        best_cosines = cosines[np.arange(len(X)), best]
+        nonconformity = self.calibration.nonconformity(best_cosines, log_norms)
+        return SlotScores(
+            cosines=cosines,
+            log_norms=log_norms,
+            log_likelihoods=self.domain.log_likelihood(X, best),
+            nonconformity=nonconformity,
+            p_values=self.calibration.p_values(nonconformity),
+            log_probabilities=self._log_probabilities(X, cosines, known),
+        )
+
+    def _log_probabilities(self, X: Matrix, cosines: Scores, known: Classes) -> Scores:
+        """Prototypes and adaptor, their log-probabilities added; unknown classes get almost nothing."""
+        logits = np.full(cosines.shape, -30.0)
+        logits[:, known] = log_softmax(self.calibration.temperature * cosines[:, known])
+        if self.adaptor is not None:
+            proved = self.adaptor.classes_
+            probabilities = self.adaptor.predict_proba(self.domain.standardise(X))
+            logits[:, proved] += np.log(np.maximum(probabilities, 1e-6))
+        return log_softmax(logits)
+
+    @property
+    def least_bytes(self) -> int:
+        """Bytes of a slot that has learned two classes and keeps no labels."""
+        d, floats = self.domain.n_features, 4
+        return self.domain.n_bytes + floats * d * (self.settings.rank + 2)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of everything this slot has learned and holds."""
+        adaptor = self.adaptor.n_bytes_ if self.adaptor is not None else 0
+        young = self.young.n_bytes if self.young is not None else 0
+        return (
+            self.domain.n_bytes + self._bits.nbytes + self.calibration.n_bytes + adaptor + young
+        )
+
+    # -- state ------------------------------------------------------------------------------
+
+    def to_state(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything learned, as a flat dict of arrays."""
+        arrays = {f"domain/{k}": v for k, v in self.domain.to_state().items()}
+        arrays |= {f"calibration/{k}": v for k, v in self.calibration.to_state().items()}
+        if self.young is not None:
+            arrays |= {f"young/{k}": v for k, v in self.young.to_state().items()}
+        arrays["scalars"] = np.array([self.number, self.n_labels, self.cross_accuracy, self.seed])
+        return arrays
+
+    @classmethod
+    def from_state(
+        cls,
+        state: Mapping[str, npt.NDArray[Any]],
+        settings: SlotSettings,
+        projection: SignedHadamard,
+    ) -> Slot:
+        """The slot that `to_state` was called on; its adaptor is restored by the caller."""
+        number, n_labels, cross_accuracy, seed = state["scalars"].tolist()
+        slot = cls(int(number), settings, projection, int(seed))
+        slot.domain = DomainModel.from_state(_part(state, "domain/"))
+        if slot.domain.tap_widths != settings.tap_widths:
+            raise ValueError(
+                f"slot {slot.number} has taps of widths {slot.domain.tap_widths}, expected "
+                f"{settings.tap_widths}: was it learned on another encoder?"
+            )
+        slot.calibration = SlotCalibration.from_state(
+            _part(state, "calibration/"), settings.calibration_scores
+        )
+        young = _part(state, "young/")
+        slot.young = (
+            LabelledSet.from_state(young, slot.domain.n_features, settings.young_labels)
+            if young
+            else None
+        )
+        slot.n_labels, slot.cross_accuracy = int(n_labels), cross_accuracy
+        slot.derive_prototypes()
+        return slot
+
+
+def _part(state: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def log_softmax(logits: Scores) -> Scores:
+    """Logarithms of probabilities along the last axis."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))

@@ -1,0 +1,41 @@
+"""Hyperdimensional computing for the edge, on NumPy alone.
+
+Features are whitened, projected and packed into hypervectors; these are classified, and strangers
+among them are found at a false-alarm rate that the user states. Names are loaded on first use, so
+that importing one module costs that module only. No I/O, no clock, no global state in here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "Calibration": "conformal",
+    "DriftDetector": "drift",
+    "GaussianProjection": "matrix_projection",
+    "HDFFDetector": "hdff",
+    "HypervectorEncoder": "encoder",
+    "ItemMemory": "memory",
+    "MondrianCalibration": "conformal",
+    "OODDetector": "ood",
+    "PooledCovariance": "covariance",
+    "PrototypeClassifier": "prototypes",
+    "ScalarMemory": "memory",
+    "SignedHadamard": "projection",
+    "SparseProjection": "matrix_projection",
+    "Taps": "covariance",
+    "Whitening": "whitening",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
