@@ -1,9 +1,9 @@
 """Every compiled loop, under one compile policy.
 
 Called by code that has checked its arguments. float32, C-contiguous; inputs are declared read-only
-(weights may come from a memory map), what is written comes last. Each kernel has a NumPy twin of the
-same name in `_twins`; a test fails for one that has none. Kernels share this file because numba's
-cache does not see an edit of a function in another file. No Python object enters a loop.
+(weights may come from a memory map), what is written comes last. Each kernel has a NumPy twin of
+the same name in `_twins`; a test fails for one that has none. Kernels share this file because
+numba's cache does not see an edit of a function in another file. No Python object enters a loop.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def kernel(signature: Any) -> Callable[[F], F]:
 
 @kernel(types.void(f4_in2, f4_in2, f4_in, f4_out2))
 def affine(X: Any, W: Any, b: Any, Z: Any) -> None:
-    """Write ``Z = X W^T + b``; a row's result does not depend on its neighbours, as BLAS's would."""
+    """Write ``Z = X W^T + b``; unlike BLAS, a row's result does not depend on its neighbours."""
     for start in range(0, X.shape[0], BLOCK):
         for j in range(W.shape[0]):
             for i in range(start, min(start + BLOCK, X.shape[0])):

@@ -30,6 +30,18 @@ class Activation(NamedTuple):
     high: float
 
 
+def _identity(z: Array) -> Array:
+    return z
+
+
+def _tanh_slope(h: Array) -> Array:
+    return 1 - h * h
+
+
+def _sigmoid_slope(h: Array) -> Array:
+    return h * (1 - h)
+
+
 def _hard_tanh(z: Array) -> Array:
     return np.clip(z, np.float32(-1.0), np.float32(1.0))
 
@@ -37,7 +49,8 @@ def _hard_tanh(z: Array) -> Array:
 def _sigmoid(z: Array) -> Array:
     # By tanh, which does not overflow.
     half = np.float32(0.5)
-    return half * (np.tanh(half * z) + np.float32(1.0))
+    result: Array = half * (np.tanh(half * z) + np.float32(1.0))
+    return result
 
 
 def _relu(z: Array) -> Array:
@@ -55,11 +68,11 @@ def _is_positive(h: Array) -> Array:
 ACTIVATIONS: Final = {
     a.name: a
     for a in (
-        Activation("tanh", 0, np.tanh, lambda h: 1 - h * h, -0.9, 0.9),
+        Activation("tanh", 0, np.tanh, _tanh_slope, -0.9, 0.9),
         Activation("hard_tanh", 1, _hard_tanh, _is_inside, -0.9, 0.9),
-        Activation("sigmoid", 2, _sigmoid, lambda h: h * (1 - h), 0.1, 0.9),
+        Activation("sigmoid", 2, _sigmoid, _sigmoid_slope, 0.1, 0.9),
         Activation("relu", 3, _relu, _is_positive, 0.0, 1.0),
-        Activation("linear", 4, lambda z: z, np.ones_like, -1.0, 1.0),
+        Activation("linear", 4, _identity, np.ones_like, -1.0, 1.0),
     )
 }
 BY_CODE: Final = sorted(ACTIVATIONS.values(), key=lambda a: a.code)

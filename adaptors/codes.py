@@ -17,7 +17,7 @@ def sign_code(seed: int, layer: int, label: int, n_units: int) -> npt.NDArray[np
     ``Generator`` methods it does not); state saved today finds its codes again tomorrow.
 
     >>> sign_code(seed=7, layer=0, label=2, n_units=6).astype(int).tolist()
-    [1, 0, 1, 1, 0, 0]
+    [0, 0, 1, 1, 0, 1]
     """
     words = np.random.PCG64(np.random.SeedSequence([seed, layer, label])).random_raw(
         -(-n_units // 64)

@@ -40,7 +40,8 @@ class L2:
 
     def value(self, h: Array, codes: Array, y: Labels) -> Array:
         """Return ``|h - t|^2 / 2`` of each sample."""
-        return 0.5 * np.square(h - codes[y]).sum(axis=1)
+        half: Array = np.square(h - codes[y]).sum(axis=1) / 2
+        return half
 
     def delta(self, h: Array, codes: Array, y: Labels) -> Array:
         """Return ``h - t``."""
@@ -52,11 +53,13 @@ class L1:
 
     def value(self, h: Array, codes: Array, y: Labels) -> Array:
         """Return ``|h - t|_1`` of each sample."""
-        return np.abs(h - codes[y]).sum(axis=1)
+        distance: Array = np.abs(h - codes[y]).sum(axis=1)
+        return distance
 
     def delta(self, h: Array, codes: Array, y: Labels) -> Array:
         """Return ``sign(h - t)``."""
-        return np.sign(h - codes[y])
+        sign: Array = np.sign(h - codes[y])
+        return sign
 
 
 class CrossEntropy:

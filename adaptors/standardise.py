@@ -6,13 +6,19 @@ adapt, late ones barely move the scale that the weights were learned in. Predict
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+
+from adaptors._state import checked_arrays
 
 # In standard deviations. One broken reading must not outweigh everything a layer has learned.
 CLIP = np.float32(10.0)
 # A spread below this fraction of the mean is rounding, not variation.
 RELATIVE_EPS = 1e-6
+SMALLEST = 1e-30
 
 
 class Standardiser:
@@ -49,14 +55,40 @@ class Standardiser:
 
     def transform(self, X: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return X standardised, within ten standard deviations; X itself is left alone."""
-        Z = X - self._mean32
-        Z *= self._scale
+        # Halves, because the difference of two large float32 would overflow.
+        Z = X * np.float32(0.5)
+        Z -= self._half_mean
+        with np.errstate(over="ignore"):  # infinity is clipped as well
+            Z *= self._twice_scale
         np.clip(Z, -CLIP, CLIP, out=Z)
         return Z
 
+    @property
+    def n_bytes(self) -> int:
+        """Bytes held in memory."""
+        held = (self.mean, self.squares, self._half_mean, self._twice_scale)
+        return sum(array.nbytes for array in held)
+
+    def arrays(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Return copies of the statistics, for a saved state."""
+        return {"mean": self.mean.copy(), "squares": self.squares.copy()}
+
+    @classmethod
+    def restore(cls, n_features: int, count: Any, arrays: Mapping[str, Any]) -> Standardiser:
+        """Return the statistics that were saved; refuse any other shape, dtype or sign."""
+        expected = {"mean": (n_features,), "squares": (n_features,)}
+        checked = checked_arrays(arrays, expected, np.float64)
+        valid_count = isinstance(count, float) and 0.0 < count < np.inf
+        if not valid_count or (checked["squares"] < 0).any():
+            raise ValueError(f"state has sample count {count!r} or a negative variance.")
+        restored = cls(n_features)
+        restored.count, restored.mean, restored.squares = count, checked["mean"], checked["squares"]
+        restored._set_scale()
+        return restored
+
     def _set_scale(self) -> None:
         deviation = np.sqrt(self.squares / max(self.count, 1.0))
-        varies = deviation > RELATIVE_EPS * np.abs(self.mean)
-        scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)
-        self._scale = scale.astype(np.float32)
-        self._mean32 = self.mean.astype(np.float32)
+        varies = deviation > np.maximum(RELATIVE_EPS * np.abs(self.mean), SMALLEST)
+        scale = np.divide(2.0, deviation, out=np.zeros_like(deviation), where=varies)
+        self._twice_scale = scale.astype(np.float32)
+        self._half_mean = (self.mean / 2).astype(np.float32)

@@ -28,6 +28,7 @@ class Answers:
     slots: Classes  # (n,) number of the slot that claims the sample
     ood_scores: Scores  # (n,) strangeness for that slot; higher is stranger
     p_values: Scores  # (n,) for that slot
+    n_scores: Classes  # (n,) calibration scores that the p-value was ranked against
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ class SlotBank:
                 f"{self.new_slot().least_bytes}: raise the budget, or lower rank"
             )
 
-    def new_slot(self) -> Slot:
-        """An empty slot with the next number; it joins the bank by `add`."""
-        return Slot(self._next_number, self.settings, self.projection, self.seed)
+    def new_slot(self, parent: Slot | None = None) -> Slot:
+        """An empty slot with the next number, grown from `parent`; it joins the bank by `add`."""
+        return Slot(self._next_number, self.settings, self.projection, self.seed, parent)
 
     def add(self, slot: Slot) -> None:
         """Take a slot in; the others do not change."""
@@ -85,6 +86,7 @@ class SlotBank:
             slots=np.array([slot.number for slot in self.slots])[best],
             ood_scores=np.stack([each.nonconformity for each in scores], axis=1)[rows, best],
             p_values=np.stack([each.p_values for each in scores], axis=1)[rows, best],
+            n_scores=np.array([len(slot.calibration) for slot in self.slots])[best],
         )
 
     # -- growth -----------------------------------------------------------------------------
@@ -96,7 +98,7 @@ class SlotBank:
         """
         numbers, counts = np.unique(claimed, return_counts=True)
         host = self.get(int(numbers[np.argmax(counts)]))
-        candidate = self.new_slot().start(X, y)
+        candidate = self.new_slot(host).start(X, y)
         return Trial(
             existing=float(np.mean(answered == y)),
             adapted=self._adapted_accuracy(host, X, y),
@@ -137,6 +139,8 @@ class SlotBank:
                 if self._are_same(first, second):
                     first.absorb(second)
                     self.slots.remove(second)
+                    for slot in self.slots:
+                        slot.parent = first if slot.parent is second else slot.parent
                     return first.number, second.number
         raise BudgetError(
             f"{len(self.slots)} of {self.max_slots} slots use {self.n_bytes} of "

@@ -7,6 +7,7 @@ prototypes, and say whether an adaptor earns its bytes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,6 @@ class CrossFit:
     temperature: float
     predicted: Classes
     accuracy: float
-    prototype_accuracy: float
     adaptor_helps: bool
 
 
@@ -51,7 +51,8 @@ def cross_fit(slot: Slot, X: Matrix, y: Classes) -> CrossFit:
     """Held-out scores of a labelled batch under slots like `slot`; `slot` itself is not changed."""
     from edge_runtime.slots import Slot, log_softmax
 
-    n, n_classes = len(y), int(y.max()) + 1
+    inherited = len(slot.parent.domain.counts) if slot.parent is not None else 0
+    n, n_classes = len(y), max(int(y.max()) + 1, inherited)
     n_folds = min(slot.settings.n_folds, n)
     fold = folds_of(y, n_folds, np.random.default_rng(slot.seed))
     cosines, log_norms = np.full((n, n_classes), -1.0), np.zeros(n)
@@ -59,7 +60,7 @@ def cross_fit(slot: Slot, X: Matrix, y: Classes) -> CrossFit:
     try_adaptor = n >= MIN_ADAPTOR_LABELS and len(np.unique(y)) > 1
     for held in range(n_folds if n > 1 else 0):
         test, train = fold == held, fold != held
-        part = Slot(slot.number, slot.settings, slot.projection, slot.seed)
+        part = Slot(slot.number, slot.settings, slot.projection, slot.seed, slot.parent)
         part.fit_domain(X[train], y[train])
         scores = part.score(X[test], n_classes)
         cosines[test], log_norms[test] = scores.cosines, scores.log_norms
@@ -67,19 +68,27 @@ def cross_fit(slot: Slot, X: Matrix, y: Classes) -> CrossFit:
             adaptor_logs[test] = _adaptor_logs(part, X[train], y[train], X[test], n_classes)
     temperature = max(TEMPERATURES, key=lambda t: _fit_of(log_softmax(t * cosines), y))
     prototype_logs = log_softmax(temperature * cosines)
-    alone = float(np.mean(np.argmax(prototype_logs, axis=1) == y))
+    alone = np.argmax(prototype_logs, axis=1)
     both = np.argmax(prototype_logs + adaptor_logs, axis=1)
-    helps = try_adaptor and float(np.mean(both == y)) > alone
-    predicted = both if helps else np.argmax(prototype_logs, axis=1)
+    helps = try_adaptor and _is_better(both == y, alone == y)
+    predicted = both if helps else alone
     return CrossFit(
         best_cosines=cosines.max(axis=1),
         log_norms=log_norms,
         temperature=temperature,
         predicted=predicted,
         accuracy=float(np.mean(predicted == y)),
-        prototype_accuracy=alone,
         adaptor_helps=helps,
     )
+
+
+def _is_better(new: npt.NDArray[np.bool_], old: npt.NDArray[np.bool_]) -> bool:
+    """Whether `new` is right where `old` is wrong more often than the reverse, beyond chance.
+
+    McNemar's test at one standard error: an adaptor may not help by luck, nor need certainty.
+    """
+    wins, losses = int(np.sum(new & ~old)), int(np.sum(old & ~new))
+    return wins - losses > math.sqrt(wins + losses)
 
 
 def _adaptor_logs(

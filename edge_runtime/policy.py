@@ -4,15 +4,19 @@ The policy sees p-values, slots, predicted classes and labels, and answers with 
 holds no embedding, no model and no clock: time is counted in samples. Its states:
 
     state      leaves it when                                          for
-    ---------  ------------------------------------------------------  ----------------------
+    ---------  ------------------------------------------------------  --------
     learning   the first slot can keep the promised false-alarm rate   stable
     stable     the drift detector alarms                               asking
-    asking     a class has its labels, or patience has run out         stable, after a verdict
     asking     the strangers have ended                                stable
+    asking     labels say that the old slots do, or nothing helps      stable
+    asking     labels say that a new slot helps                        filling
+    filling    a class has all its labels, or patience has run out     stable
+    filling    the drift detector alarms                               asking
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Literal
@@ -20,9 +24,9 @@ from typing import Literal
 from edge_runtime.records import Event
 from hdc.drift import DriftDetector
 
-State = Literal["learning", "stable", "asking"]
+State = Literal["learning", "stable", "asking", "filling"]
 LabelUse = Literal["learn", "collect", "decide"]
-Verdict = Literal["grow", "adapt", "reject"]
+Verdict = Literal["wait", "grow", "adapt", "reject"]
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,11 @@ class PolicySettings:
     labels_per_class: int = 10
     # Samples after an alarm within which labels must come; later, what came has to do.
     patience_samples: int = 1000
-    # Labels without which nothing is decided: fewer cannot tell a gain from luck.
-    min_labels: int = 20
+    # Labels at which a new slot is tried for the first time, and between two trials.
+    first_trial_labels: int = 20
+    trial_every_labels: int = 10
+    # Standard errors by which an early trial must win; the last one needs the plain gain only.
+    early_confidence: float = 2.0
     # Share of held-out labels that a new slot must answer better than what exists. A slot costs
     # about a megabyte, so it must earn it.
     growth_gain: float = 0.03
@@ -47,6 +54,9 @@ class PolicySettings:
     # be strange: at 5 % two of forty are expected, at 25 % two or fewer come once in a thousand.
     calm_window: int = 40
     calm_strangers: int = 2
+    # Share of strangers that means yet another domain while a young slot is still being filled:
+    # fewer are classes that it has not met.
+    filling_strangers: float = 0.5
     # Consecutive samples of another slot that mean that the stream has moved there.
     switch_samples: int = 8
     # Samples after a rejected growth during which the detector rests, so as not to nag.
@@ -55,10 +65,10 @@ class PolicySettings:
     def __post_init__(self) -> None:
         if not 0 < self.false_alarm_rate < 0.5:
             raise ValueError(f"false_alarm_rate is {self.false_alarm_rate}, expected in (0, 0.5)")
-        if self.labels_per_class < 2 or self.min_labels < 2:
+        if self.labels_per_class < 2 or self.first_trial_labels < 2:
             raise ValueError(
-                f"labels_per_class {self.labels_per_class} and min_labels {self.min_labels}: "
-                "expected at least 2, one to learn from and one to check with"
+                f"labels_per_class {self.labels_per_class}, first_trial_labels "
+                f"{self.first_trial_labels}: expected 2 or more, one to learn from and one to check"
             )
 
     @property
@@ -82,24 +92,28 @@ class Policy:
 
     def _start_asking(self) -> None:
         self._since_alarm = 0
+        self._n_trials = 0
         self._asked: dict[int, int] = {}  # sample id -> class it seemed to be
         self._labelled: Counter[int] = Counter()
 
     # -- samples ----------------------------------------------------------------------------
 
     def observe(
-        self, sample_id: int, p_value: float, slot: int | None, seems: int
+        self, sample_id: int, p_value: float, slot: int | None, seems: int, n_scores: int
     ) -> tuple[list[Event], bool]:
-        """Take one predicted sample; return the events and whether its label is wanted."""
+        """Take one predicted sample; return the events and whether its label is wanted.
+
+        `seems` is the class it seems to have; `n_scores` calibrated the p-value.
+        """
         if self.state == "learning" or slot is None:
             return [Event("label_wanted", sample_id, "the first domain is being learned")], True
         is_strange = p_value <= self.settings.false_alarm_rate
         self._strange.append(is_strange)
         events = self._strange_event(sample_id, p_value, slot) if is_strange else []
-        if self.state == "stable":
-            events += self._watch(sample_id, p_value, slot, is_strange=is_strange)
-        if self.state == "asking":
-            events += self._ask(sample_id, seems)
+        if self.state != "asking":
+            events += self._watch(sample_id, p_value, slot, n_scores)
+        if self.state != "stable":
+            events += self._ask(sample_id, slot, seems)
         return events, any(event.kind == "label_wanted" for event in events)
 
     def _strange_event(self, sample_id: int, p_value: float, slot: int) -> list[Event]:
@@ -107,21 +121,21 @@ class Policy:
         message = f"unlike all but {p_value:.1%} of what slot {slot} knows"
         return [Event("strange", sample_id, message, slot, evidence)]
 
-    def _watch(
-        self, sample_id: int, p_value: float, slot: int, *, is_strange: bool
-    ) -> list[Event]:
+    def _watch(self, sample_id: int, p_value: float, slot: int, n_scores: int) -> list[Event]:
         """Follow the stream between slots, and raise the alarm when strangers go on."""
         events = []
         if self.slot is None:
             self.slot = slot
-        self._elsewhere = self._elsewhere + 1 if slot != self.slot and not is_strange else 0
+        is_elsewhere = slot != self.slot and not self._strange[-1]
+        self._elsewhere = self._elsewhere + 1 if is_elsewhere else 0
         if self._elsewhere >= self.settings.switch_samples:
             message = f"{self._elsewhere} samples in a row belong to slot {slot}"
             events.append(Event("known", sample_id, message, slot, {"previous": self.slot}))
             self.slot, self._elsewhere = slot, 0
         self._rest = max(self._rest - 1, 0)
-        if self._detector.update(p_value) and not self._rest:
-            share = sum(self._strange) / len(self._strange)
+        share = sum(self._strange) / len(self._strange)
+        is_ripe = self.state == "stable" or share >= self.settings.filling_strangers
+        if self._detector.update(p_value, n_scores) and is_ripe and not self._rest:
             evidence = {"strange_share": share, "window": len(self._strange)}
             message = f"{share:.0%} of the last {len(self._strange)} samples are strange"
             events.append(Event("drift", sample_id, message, slot, evidence))
@@ -129,42 +143,63 @@ class Policy:
             self._start_asking()
         return events
 
-    def _ask(self, sample_id: int, seems: int) -> list[Event]:
-        """Ask for a label, unless enough are in or on their way, or the strangers have ended."""
+    def _ask(self, sample_id: int, slot: int, seems: int) -> list[Event]:
+        """Ask for a label that would help, unless there is no more reason to ask."""
         self._since_alarm += 1
         window = self.settings.calm_window
-        if self._since_alarm >= window and sum(self._strange) <= self.settings.calm_strangers:
-            message = f"{sum(self._strange)} strangers in {window} samples: the drift has ended"
+        strangers = sum(self._strange)
+        if self.state == "asking" and self._since_alarm >= window:
+            if strangers <= self.settings.calm_strangers:
+                message = f"{strangers} strangers in {window} samples: the drift has ended"
+                self._settle()
+                return [Event("known", sample_id, message, self.slot)]
+        elif self.state == "filling" and self._is_complete():
             self._settle()
-            return [Event("known", sample_id, message, self.slot)]
-        on_the_way = len(self._asked)
-        if max(self._labelled.values(), default=0) + on_the_way >= self.settings.labels_per_class:
             return []
-        same = sum(1 for other in self._asked.values() if other == seems)
-        if self._labelled[seems] + same >= self.settings.labels_per_class:
+        if self.state == "filling" and slot != self.slot and not self._strange[-1]:
+            return []  # an old domain's sample: its slot needs no label
+        if not self._would_help(seems):
             return []
         self._asked[sample_id] = seems
         count = sum(self._labelled.values())
         return [Event("label_wanted", sample_id, f"to learn a new domain ({count} labels so far)")]
 
+    def _would_help(self, seems: int) -> bool:
+        """Whether a label of this class is missing, and cannot exceed what a class may cost."""
+        on_the_way, most = len(self._asked), max(self._labelled.values(), default=0)
+        if most + on_the_way >= self.settings.labels_per_class:
+            return False  # all on the way could be of the same class
+        if self.state == "filling" and self._strange[-1]:
+            return True  # what it seems to be is no guide: it may be a class not met before
+        alike = sum(1 for other in self._asked.values() if other == seems)
+        fair_share = sum(self._labelled.values()) / max(len(self._labelled), 1)
+        return self._labelled[seems] + alike <= fair_share + 1
+
+    def _is_complete(self) -> bool:
+        """Whether a class has all its labels, or no more can be waited for."""
+        most = max(self._labelled.values(), default=0)
+        late = self._since_alarm >= self.settings.patience_samples
+        return late or most >= self.settings.labels_per_class
+
     # -- labels -----------------------------------------------------------------------------
 
     def on_label(self, sample_id: int, k: int) -> LabelUse:
         """What to do with a label that came: learn it in its slot, keep it, or keep it and decide."""
+        if self._asked.pop(sample_id, None) is not None:
+            self._labelled[k] += 1
         if self.state != "asking":
             return "learn"
-        self._asked.pop(sample_id, None)
-        self._labelled[k] += 1
         return "decide" if self.is_decision_due() else "collect"
 
     def is_decision_due(self) -> bool:
-        """Whether enough labels are in, or no more can be waited for."""
+        """Whether a trial is worth its time: every few labels, and when no more can be had."""
         if self.state != "asking":
             return False
-        most, total = max(self._labelled.values(), default=0), sum(self._labelled.values())
-        complete = most + len(self._asked) >= self.settings.labels_per_class and not self._asked
-        late = self._since_alarm >= self.settings.patience_samples
-        return (complete and total >= self.settings.min_labels) or late
+        total = sum(self._labelled.values())
+        if self._is_complete():
+            return True
+        waited_for = self._n_trials * self.settings.trial_every_labels
+        return total >= self.settings.first_trial_labels + waited_for
 
     def forget(self, sample_id: int) -> None:
         """A sample has left the buffer: its label can no longer come."""
@@ -175,23 +210,48 @@ class Policy:
         if self.state == "learning" and n_scores >= self.settings.calibration_samples:
             self.state, self.slot = "stable", slot
 
+    def resume(self, slot: int | None) -> None:
+        """Go on after a restart: whatever was being asked is forgotten."""
+        self.slot = slot
+        self._settle()
+
     # -- the verdict ------------------------------------------------------------------------
 
     def judge(self, n_labels: int, existing: float, adapted: float, grown: float) -> Verdict:
-        """Grow, adapt or reject, by three accuracies (0 to 1) on the same held-out labels."""
-        if n_labels < self.settings.min_labels:
-            return "reject"
-        if grown >= max(existing, adapted) + self.settings.growth_gain:
+        """Wait, grow, adapt or reject, by three accuracies (0 to 1) on the same held-out labels.
+
+        While more labels are to come, only a gain beyond chance is taken; the last trial decides.
+        """
+        is_last = self.state != "asking" or self._is_complete()
+        self._n_trials += 1
+        if n_labels < self.settings.first_trial_labels:
+            return "reject" if is_last else "wait"
+        standard_error = 0.5 / math.sqrt(n_labels)
+        early = self.settings.early_confidence * standard_error
+        # Growing leaves the old slot as it was, so adapting has to be better beyond chance.
+        is_adapting_better = adapted > grown + standard_error
+        if is_adapting_better and not is_last and adapted >= existing + early:
+            return "adapt"
+        if not is_adapting_better and grown >= existing + (self.settings.growth_gain if is_last else early):
             return "grow"
+        if not is_last:
+            return "wait"
         return "adapt" if adapted >= existing else "reject"
 
     def on_verdict(self, verdict: Verdict, slot: int | None) -> None:
-        """Return to `stable` after a verdict was carried out; `slot` is where the stream is now."""
+        """Go on after a verdict was carried out; `slot` is where the stream is now."""
+        if verdict == "wait":
+            return
         if verdict == "reject":
             self._rest = self.settings.rest_samples
         if slot is not None:
             self.slot = slot
+        was_asking = self.state == "asking"
+        labelled, asked, since = self._labelled, self._asked, self._since_alarm
         self._settle()
+        if verdict == "grow" and was_asking:
+            self.state = "filling"
+            self._labelled, self._asked, self._since_alarm = labelled, asked, since
 
     def _settle(self) -> None:
         self.state = "stable"

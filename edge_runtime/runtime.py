@@ -6,20 +6,22 @@ to do is decided in `policy`, carried out in `bank`, said in `records`, saved in
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_runtime import snapshot, state
 from edge_runtime.bank import Answers, SlotBank
-from edge_runtime.errors import BudgetError, LabelError, SampleError
+from edge_runtime.errors import BudgetError, LabelError, SampleError, StateError
 from edge_runtime.features import FeatureReader, Matrix
 from edge_runtime.labelled import LabelledSet
 from edge_runtime.pending import PendingSample, PendingSamples
 from edge_runtime.policy import Policy, PolicySettings
 from edge_runtime.records import Event, Label, Prediction
-from edge_runtime.slots import SlotSettings
+from edge_runtime.slots import Slot, SlotSettings
 
 if TYPE_CHECKING:
     from edge_runtime.encoders.base import Encoder
@@ -74,10 +76,16 @@ class EdgeRuntime:
     ) -> None:
         self.encoder = encoder
         self.classes: list[Label] = []
-        self.budget_bytes, self.random_state = budget_bytes, random_state
         self.generation = 0
-        self._sizes: dict[str, Any] = {"n_dims": n_dims, "rank": rank, "hidden": tuple(hidden)}
-        self._max_slots = max_slots
+        self.options: dict[str, Any] = {
+            "budget_bytes": budget_bytes,
+            "random_state": random_state,
+            "n_dims": n_dims,
+            "rank": rank,
+            "hidden": tuple(hidden),
+            "pending_samples": pending_samples,
+            "max_slots": max_slots,
+        }
         self._reader = FeatureReader(encoder)
         self._policy = Policy(policy or PolicySettings())
         self._pending = PendingSamples(pending_samples)
@@ -86,6 +94,8 @@ class EdgeRuntime:
         self._collected: LabelledSet | None = None
         self._collected_answers: list[tuple[int, int]] = []  # class and slot answered before
         self._directory: Path | None = None
+        self._has_unsaved = False
+        self.damaged: tuple[str, ...] = ()
         for label in classes or ():
             self._class_index(label)
         if self._reader.n_features:
@@ -122,26 +132,28 @@ class EdgeRuntime:
                 yield Event("rejected", self._pending.next_id, f"bad sample skipped: {error}")
 
     def _take(self, features: Matrix) -> list[Prediction]:
-        bank = self._bank or self._open_bank()
+        bank = self.bank
         answers = bank.answer(features, len(self.classes)) if bank.slots else None
         return [self._take_row(features[row], answers, row) for row in range(len(features))]
 
     def _take_row(self, x: Matrix, answers: Answers | None, row: int) -> Prediction:
         sample_id = self._pending.next_id
         if answers is None:
-            slot, p_value, ood_score, k = None, 1.0, 0.0, -1
+            slot, p_value, ood_score, k, n_scores = None, 1.0, 0.0, -1, 0
             probabilities = np.full(len(self.classes), 1.0 / max(len(self.classes), 1))
         else:
             slot, p_value = int(answers.slots[row]), float(answers.p_values[row])
             probabilities, ood_score = answers.probabilities[row], float(answers.ood_scores[row])
-            k = int(np.argmax(probabilities))
+            k, n_scores = int(np.argmax(probabilities)), int(answers.n_scores[row])
         seems = self._seems(x, k)
-        events, wants_label = self._policy.observe(sample_id, p_value, slot, seems)
+        events, wants_label = self._policy.observe(sample_id, p_value, slot, seems, n_scores)
         forgotten = self._pending.add(PendingSample(x.copy(), slot, k))
         if forgotten is not None:
             self._policy.forget(forgotten)
         if self._policy.is_decision_due():
             events += self._decide(sample_id)
+        elif self._policy.state != "asking" and self._collected is not None:
+            self._learn_collected()
         threshold = self._policy.settings.false_alarm_rate
         self._counters["samples"] += 1
         self._counters["strange"] += p_value <= threshold
@@ -183,6 +195,7 @@ class EdgeRuntime:
         k = self._class_index(label)
         self._pending.remove(sample_id)
         self._counters["labels"] += 1
+        self._has_unsaved = True
         use = self._policy.on_label(sample_id, k)
         if use == "learn":
             return self._learn_in_slot(sample, k)
@@ -198,9 +211,10 @@ class EdgeRuntime:
         if len(X) != len(labels) or len(X) == 0:
             raise LabelError(f"{len(X)} samples and {len(labels)} labels: expected as many, > 0")
         features = self._reader.read(X)
-        bank = self._bank or self._open_bank()
+        bank = self.bank
         y = np.array([self._class_index(label) for label in labels])
         self._counters["labels"] += len(y)
+        self._has_unsaved = True
         if bank.slots:
             answers = bank.answer(features, len(self.classes))
             answered = np.argmax(answers.probabilities, axis=1)
@@ -211,7 +225,7 @@ class EdgeRuntime:
         return [self._grown_event(self._pending.next_id, slot.number, 0.0, 0.0)]
 
     def _learn_in_slot(self, sample: PendingSample, k: int) -> list[Event]:
-        bank = self._bank or self._open_bank()
+        bank = self.bank
         if not bank.slots:
             bank.add(bank.new_slot())
         slot = bank.get(sample.slot) if sample.slot is not None else bank.slots[0]
@@ -243,22 +257,38 @@ class EdgeRuntime:
         self.classes.append(label)
         return len(self.classes) - 1
 
+    def _learn_collected(self) -> None:
+        """The drift has ended by itself: what was collected belongs to the slots it came from."""
+        collected, answers = self._collected, self._collected_answers
+        self._drop_collected()
+        if collected is not None and self._bank is not None:
+            for x, k, (_, slot) in zip(collected.X, collected.y, answers, strict=True):
+                self._bank.get(slot).learn(x, int(k))
+
     # -- decisions --------------------------------------------------------------------------
 
     def _decide(self, sample_id: int) -> list[Event]:
-        """Put what was collected on trial."""
+        """Put what was collected on trial; go on collecting if the verdict is to wait."""
         collected, answers = self._collected, np.array(self._collected_answers)
-        self._collected, self._collected_answers = None, []
-        if collected is None or len(collected) < self._policy.settings.min_labels:
+        n = 0 if collected is None else len(collected)
+        if collected is None or n < self._policy.settings.first_trial_labels:
             self._policy.on_verdict("reject", None)
-            n = 0 if collected is None else len(collected)
+            self._drop_collected()
             return [Event("rejected", sample_id, f"{n} labels came: too few to decide anything")]
-        return self._put_on_trial(collected.X, collected.y, answers[:, 0], answers[:, 1], sample_id)
+        events = self._put_on_trial(
+            collected.X, collected.y, answers[:, 0], answers[:, 1], sample_id
+        )
+        if self._policy.state != "asking":
+            self._drop_collected()
+        return events
+
+    def _drop_collected(self) -> None:
+        self._collected, self._collected_answers = None, []
 
     def _put_on_trial(
         self, X: Matrix, y: Any, answered: Any, claimed: Any, sample_id: int
     ) -> list[Event]:
-        bank = self._bank or self._open_bank()
+        bank = self.bank
         trial = bank.try_out(X, y, answered, claimed)
         verdict = self._policy.judge(len(y), trial.existing, trial.adapted, trial.grown)
         events = []
@@ -291,12 +321,12 @@ class EdgeRuntime:
         elif verdict == "reject":
             message = "neither a new slot nor the old one would answer the labels better"
             events.append(Event("rejected", sample_id, message, None, evidence))
-        now = {"grow": trial.candidate.number, "adapt": trial.host, "reject": None}[verdict]
+        now = {"grow": trial.candidate.number, "adapt": trial.host}.get(verdict)
         self._policy.on_verdict(verdict, now)
         return events
 
     def _grown_event(self, sample_id: int, number: int, existing: float, grown: float) -> Event:
-        slot = (self._bank or self._open_bank()).get(number)
+        slot = self.bank.get(number)
         evidence = {
             "labels": slot.n_labels,
             "existing": existing,
@@ -309,15 +339,127 @@ class EdgeRuntime:
         )
         return Event("grown", sample_id, message, number, evidence)
 
+    @property
+    def bank(self) -> SlotBank:
+        """The slots and what they share; opened when the width of a sample is known."""
+        return self._bank or self._open_bank()
+
+    @property
+    def slots(self) -> Sequence[Slot]:
+        """The slots, oldest first."""
+        return tuple(self._bank.slots) if self._bank is not None else ()
+
+    @property
+    def taps(self) -> Mapping[str, int]:
+        """Names and widths of the taps that samples are made of; empty before the first sample."""
+        return dict(self._reader.taps)
+
+    @property
+    def policy_settings(self) -> PolicySettings:
+        """Every threshold in force."""
+        return self._policy.settings
+
     def _open_bank(self) -> SlotBank:
-        settings = SlotSettings(tuple(self._reader.taps.values()), **self._sizes)
+        sizes = {name: self.options[name] for name in ("n_dims", "rank", "hidden")}
         self._bank = SlotBank(
-            settings,
-            budget_bytes=self.budget_bytes,
-            max_slots=self._max_slots,
-            seed=self.random_state,
+            SlotSettings(tuple(self._reader.taps.values()), **sizes),
+            budget_bytes=self.options["budget_bytes"],
+            max_slots=self.options["max_slots"],
+            seed=self.options["random_state"],
         )
         return self._bank
+
+    # -- state ------------------------------------------------------------------------------
+
+    def save(self, directory: str | Path) -> int:
+        """Write everything learned as the next generation in `directory`; return its number.
+
+        After a power cut there is either this generation or the one before, never half of one.
+        """
+        self._directory = Path(directory)
+        header, arrays = snapshot.take(self)
+        self.generation = state.save(self._directory, header, arrays)
+        self._has_unsaved = False
+        return self.generation
+
+    @classmethod
+    def load(cls, directory: str | Path, encoder: Encoder | None = None) -> EdgeRuntime:
+        """The newest whole generation in `directory`, ready to go on learning.
+
+        Damaged generations are named in `damaged` and in a warning.
+
+        Raises
+        ------
+        StateError
+            There is no generation that can be read.
+        EncoderMismatchError
+            It was learned on another encoder, or on other taps.
+        """
+        return cls._from_generation(state.load(Path(directory)), Path(directory), encoder)
+
+    @classmethod
+    def _from_generation(
+        cls, saved: state.Generation, directory: Path, encoder: Encoder | None
+    ) -> EdgeRuntime:
+        snapshot.check(saved.header, encoder)
+        try:
+            policy = snapshot.settings_of(saved.header)
+            options = {**saved.header["options"], "hidden": tuple(saved.header["options"]["hidden"])}
+            runtime = cls(encoder, saved.header["classes"], policy=policy, **options)
+            if encoder is None and saved.header["taps"]:
+                runtime._reader = FeatureReader(None, dict(saved.header["taps"]))
+            for slot in snapshot.restore_slots(runtime, saved.header, saved.arrays):
+                runtime.bank.add(slot)
+            runtime.progress = saved.header["progress"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise StateError(f"generation {saved.number} does not fit together: {error}") from error
+        runtime.generation, runtime._directory = saved.number, directory
+        runtime.damaged = saved.damaged
+        for damage in saved.damaged:
+            warnings.warn(f"damaged state skipped: {damage}", stacklevel=3)
+        return runtime
+
+    def undo(self, n_generations: int = 1) -> int:
+        """Go back to how things were `n_generations` saves ago; return the new generation.
+
+        What was learned since the last save counts as one. The state gone back to is saved as a
+        new generation, so that a restart finds it, and the undone ones stay until they age out.
+
+        Raises
+        ------
+        StateError
+            Nothing was saved so long ago; nothing has changed.
+        """
+        steps = n_generations - self._has_unsaved
+        if self._directory is None or n_generations < 1 or self.generation - steps < 1:
+            raise StateError(
+                f"cannot undo {n_generations}: {self.generation} generations were saved"
+                + ("" if self._directory else "; call save(directory) first")
+            )
+        saved_directory = self._directory
+        saved = state.load(saved_directory, at_most=self.generation - steps)
+        restored = self._from_generation(saved, saved_directory, self.encoder)
+        next_id = self._pending.next_id
+        self.__dict__.update(restored.__dict__)
+        self._pending.skip_to(next_id)
+        return self.save(saved_directory)
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """Counters and where the stream is: the part of the state that is no array."""
+        return {
+            "counters": dict(self._counters),
+            "next_id": self._pending.next_id,
+            "is_learning": self._policy.state == "learning",
+            "slot": self._policy.slot,
+        }
+
+    @progress.setter
+    def progress(self, saved: Mapping[str, Any]) -> None:
+        self._counters = {name: int(saved["counters"][name]) for name in self._counters}
+        self._pending.skip_to(int(saved["next_id"]))
+        if not saved["is_learning"]:
+            self._policy.resume(saved["slot"])
 
     # -- status -----------------------------------------------------------------------------
 
@@ -329,13 +471,13 @@ class EdgeRuntime:
 
     def status(self) -> Mapping[str, Any]:
         """Slots, bytes, counters and calibration, as plain values: what an agent reports."""
-        slots = self._bank.slots if self._bank is not None else []
         return {
             "state": self._policy.state,
             "generation": self.generation,
             "classes": list(self.classes),
             "bytes": self.n_bytes,
-            "budget_bytes": self.budget_bytes,
+            "budget_bytes": self.options["budget_bytes"],
+            "damaged_generations": list(self.damaged),
             "counters": dict(self._counters),
             "false_alarm_rate": self._policy.settings.false_alarm_rate,
             "current_slot": self._policy.slot,
@@ -349,6 +491,6 @@ class EdgeRuntime:
                     "cross_accuracy": slot.cross_accuracy,
                     "bytes": slot.n_bytes,
                 }
-                for slot in slots
+                for slot in self.slots
             ],
         }

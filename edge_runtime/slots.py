@@ -2,8 +2,8 @@
 
 A slot holds a `DomainModel` (frame, whitening, class means), binary prototypes derived from it, a
 calibration, and an adaptor where cross-validation proved one useful. While it is young it also
-keeps its labels (bounded) and is fitted anew each time their number has doubled; a mature slot
-learns one labelled sample at a time. Not here: which slot answers (`router`), when a slot is
+keeps its labels (bounded) and is fitted anew each time their number has grown by a quarter; a
+mature slot learns one labelled sample at a time. Not here: which slot answers (`router`), when a slot is
 grown (`policy`).
 """
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from adaptors import TargetProjectionClassifier
 
 Scores = npt.NDArray[np.float64]
+
+# A young slot is fitted anew when its labels have grown by this factor since the last time.
+REFIT_GROWTH = 1.25
 
 
 @dataclass(frozen=True)
@@ -59,15 +62,21 @@ class Slot:
     """One domain's model, prototypes, calibration and adaptor."""
 
     def __init__(
-        self, number: int, settings: SlotSettings, projection: SignedHadamard, seed: int
+        self,
+        number: int,
+        settings: SlotSettings,
+        projection: SignedHadamard,
+        seed: int,
+        parent: Slot | None = None,
     ) -> None:
         self.number, self.settings, self.seed = number, settings, seed
         self.projection = projection
+        self.parent = parent  # the slot it was grown from: what it knows is where this one starts
         self.domain = DomainModel(settings.tap_widths, rank=settings.rank)
         self.calibration = SlotCalibration(settings.calibration_scores)
         self.adaptor: TargetProjectionClassifier | None = None
         self.young: LabelledSet | None = LabelledSet(self.domain.n_features, settings.young_labels)
-        self.n_labels = 0
+        self.n_labels = self._n_fitted = 0
         self.cross_accuracy = math.nan
         self._bits = np.zeros((0, settings.n_dims // 64), np.uint64)
 
@@ -82,14 +91,14 @@ class Slot:
         self.calibration.fit(result.best_cosines, result.log_norms, result.temperature)
         self.adaptor = self.fit_adaptor(X, y) if result.adaptor_helps else None
         self.cross_accuracy = result.accuracy
-        self.n_labels = len(y)
+        self.n_labels = self._n_fitted = len(y)
         return self
 
     def start(self, X: Matrix, y: Classes) -> Slot:
         """Learn a first labelled batch, and keep its labels while there is room for more."""
         self.fit(X, y)
         if len(y) >= self.settings.young_labels:
-            self.young = None
+            self.young = self.parent = None
         for x, k in zip(X, y, strict=True):
             if self.young is not None:
                 self.young.add(x, int(k))
@@ -101,11 +110,10 @@ class Slot:
         self.n_labels += 1
         if self.young is not None:
             self.young.add(x, k)
-            n = len(self.young)
-            if n & (n - 1) == 0 or self.young.is_full:
+            if len(self.young) >= REFIT_GROWTH * self._n_fitted or self.young.is_full:
                 self.fit(self.young.X, self.young.y)
                 if self.young.is_full:
-                    self.young = None
+                    self.young = self.parent = None
                 return
         self.domain.update(x, k)
         self.derive_prototypes()
@@ -124,7 +132,7 @@ class Slot:
 
     def copy_domain(self) -> Slot:
         """A slot with a copy of the domain and calibration, to try something out on."""
-        copy = Slot(self.number, self.settings, self.projection, self.seed)
+        copy = Slot(self.number, self.settings, self.projection, self.seed, self.parent)
         copy.domain = DomainModel.from_state(self.domain.to_state())
         copy.calibration = SlotCalibration.from_state(
             self.calibration.to_state(), self.settings.calibration_scores
@@ -137,12 +145,14 @@ class Slot:
         self.domain.merge(other.domain)
         self.calibration.merge(other.calibration)
         self.n_labels += other.n_labels
-        self.young = None
+        self.young = self.parent = None
         self.derive_prototypes()
 
     def fit_domain(self, X: Matrix, y: Classes) -> None:
         """Learn the domain and its prototypes from a labelled batch, and nothing else."""
-        self.domain = DomainModel(self.settings.tap_widths, rank=self.settings.rank).fit(X, y)
+        prior = self.parent.domain if self.parent is not None else None
+        model = DomainModel(self.settings.tap_widths, rank=self.settings.rank)
+        self.domain = model.fit(X, y, prior)
         self.derive_prototypes()
 
     def derive_prototypes(self) -> None:
@@ -206,7 +216,10 @@ class Slot:
         arrays |= {f"calibration/{k}": v for k, v in self.calibration.to_state().items()}
         if self.young is not None:
             arrays |= {f"young/{k}": v for k, v in self.young.to_state().items()}
-        arrays["scalars"] = np.array([self.number, self.n_labels, self.cross_accuracy, self.seed])
+        parent = -1 if self.parent is None else self.parent.number
+        arrays["scalars"] = np.array(
+            [self.number, self.n_labels, self.cross_accuracy, self.seed, parent], np.float64
+        )
         return arrays
 
     @classmethod
@@ -215,10 +228,14 @@ class Slot:
         state: Mapping[str, npt.NDArray[Any]],
         settings: SlotSettings,
         projection: SignedHadamard,
+        older: Mapping[int, Slot],
     ) -> Slot:
-        """The slot that `to_state` was called on; its adaptor is restored by the caller."""
-        number, n_labels, cross_accuracy, seed = state["scalars"].tolist()
-        slot = cls(int(number), settings, projection, int(seed))
+        """The slot that `to_state` was called on; its adaptor is restored by the caller.
+
+        `older` holds the slots it may have been grown from, by number.
+        """
+        number, n_labels, cross_accuracy, seed, parent = state["scalars"].tolist()
+        slot = cls(int(number), settings, projection, int(seed), older.get(int(parent)))
         slot.domain = DomainModel.from_state(_part(state, "domain/"))
         if slot.domain.tap_widths != settings.tap_widths:
             raise ValueError(
@@ -234,7 +251,8 @@ class Slot:
             if young
             else None
         )
-        slot.n_labels, slot.cross_accuracy = int(n_labels), cross_accuracy
+        slot.n_labels = slot._n_fitted = int(n_labels)
+        slot.cross_accuracy = cross_accuracy
         slot.derive_prototypes()
         return slot
 

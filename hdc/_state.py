@@ -82,3 +82,11 @@ def integer(header: Header, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"state field {name!r} is {value!r}, expected an integer")
     return value
+
+
+def mapping(header: Header, name: str) -> Header:
+    """Return the header of a part."""
+    value = field(header, name)
+    if not isinstance(value, dict):
+        raise ValueError(f"state field {name!r} is {value!r}, expected a header")
+    return value

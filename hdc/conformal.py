@@ -23,7 +23,7 @@ from hdc._checks import Float64, check_count, check_rate
 
 Policy: TypeAlias = Literal["sliding", "reservoir"]
 
-_KIND, _VERSION = "hdc.Calibration", 1
+_KIND, _MONDRIAN, _VERSION = "hdc.Calibration", "hdc.MondrianCalibration", 1
 _ROUNDING = 1e-9  # 0.05 * 20 must count as one whole rank
 
 
@@ -97,6 +97,11 @@ class Calibration:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes held."""
+        return self._kept.nbytes + self._sorted.nbytes
 
     @property
     def scores(self) -> Float64:
@@ -183,7 +188,8 @@ class MondrianCalibration:
     """
 
     def __init__(self, capacity: int = 1000, policy: Policy = "sliding") -> None:
-        self.capacity, self.policy = capacity, policy
+        empty = Calibration(capacity, policy)  # which checks both
+        self.capacity, self.policy = empty.capacity, empty.policy
         self.by_class: dict[int, Calibration] = {}
 
     def add(
@@ -209,9 +215,43 @@ class MondrianCalibration:
         """Return the threshold of every class."""
         return {label: group.threshold(rate) for label, group in self.by_class.items()}
 
+    def threshold(self, rate: float) -> float:
+        """Return one threshold for all classes together, where only one can be shown."""
+        kept = [group.scores for group in self.by_class.values()]
+        return conformal_threshold(np.sort(np.concatenate([np.empty(0), *kept])), rate)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes held."""
+        return sum(group.n_bytes for group in self.by_class.values())
+
+    @property
+    def min_p_value(self) -> float:
+        """The smallest p-value that every class can give."""
+        return max((group.min_p_value for group in self.by_class.values()), default=1.0)
+
     def can_meet(self, rate: float) -> bool:
         """Whether an alarm rate can be signalled for every class."""
         return bool(self.by_class) and all(c.can_meet(rate) for c in self.by_class.values())
+
+    def to_state(self) -> tuple[_state.Header, _state.Arrays]:
+        """Return header and arrays; `from_state` continues identically."""
+        headers: _state.Header = {}
+        arrays: _state.Arrays = {}
+        for label, group in self.by_class.items():
+            headers[str(label)], scores = group.to_state()
+            arrays |= _state.nest(str(label), scores)
+        fields = {"capacity": self.capacity, "policy": self.policy, "by_class": headers}
+        return _state.make_header(_MONDRIAN, _VERSION, **fields), arrays
+
+    @classmethod
+    def from_state(cls, header: _state.Header, arrays: _state.Arrays) -> MondrianCalibration:
+        """Rebuild what `to_state` gave; raises `ValueError` for anything else."""
+        _state.check_header(header, _MONDRIAN, _VERSION)
+        new = cls(_state.integer(header, "capacity"), _state.field(header, "policy"))
+        for label, group in _state.mapping(header, "by_class").items():
+            new.by_class[int(label)] = Calibration.from_state(group, _state.part(label, arrays))
+        return new
 
 
 def check_scores(scores: ArrayLike) -> Float64:

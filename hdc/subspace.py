@@ -23,6 +23,9 @@ Classes = npt.NDArray[np.int64]
 
 # Rows of residuals that wait before one small SVD takes them into the basis.
 PENDING_ROWS = 64
+# What a related domain counts for in `fit`, in samples of each class and degrees of freedom.
+PRIOR_COUNT = 2
+PRIOR_DOF = 50
 # Subspace iteration: extra directions carried along, and passes over the rows.
 OVERSAMPLING = 16
 POWER_STEPS = 2
@@ -82,8 +85,13 @@ class DomainModel:
 
     # -- learning ---------------------------------------------------------------------------
 
-    def fit(self, X: Matrix, y: Classes) -> DomainModel:
-        """Learn the frame (mean, scale) and everything else from a first labelled batch."""
+    def fit(self, X: Matrix, y: Classes, prior: DomainModel | None = None) -> DomainModel:
+        """Learn the frame (mean, scale) and everything else from a first labelled batch.
+
+        `prior` is the model of a related domain: relative to its own frame, its class means count
+        as `PRIOR_COUNT` samples each and its scatter as `PRIOR_DOF` degrees of freedom. A few
+        labels then go a long way, and many outvote it.
+        """
         self._check(X)
         variance = X.var(axis=0, dtype=np.float64)
         start = 0
@@ -93,18 +101,38 @@ class DomainModel:
             start += width
         self.mean = X.mean(axis=0, dtype=np.float64).astype(np.float32)
         self.scale = np.sqrt(variance).astype(np.float32)
+        if prior is not None:
+            self._start_from(prior)
         self._grow(int(y.max()) + 1)
-        Z = self.standardise(X)
-        for k in np.unique(y):
-            rows = Z[y == k]
-            self.class_means[k] = rows.mean(axis=0)
-            self.counts[k] = len(rows)
-        residuals = Z - self.class_means[y]
-        self.dof = len(X) - int(np.count_nonzero(self.counts))
-        self.total_energy = _energy_of(residuals)
+        residuals = self._learn_means(self.standardise(X), y)
+        self.total_energy += _energy_of(residuals)
         self._absorb(residuals)
         self._refresh()
         return self
+
+    def _start_from(self, prior: DomainModel) -> None:
+        self.class_means = prior.class_means.copy()
+        self.counts = np.minimum(prior.counts, PRIOR_COUNT)
+        share = min(1.0, PRIOR_DOF / max(prior.dof, 1))
+        self.dof = round(prior.dof * share)
+        self.total_energy = prior.total_energy * share
+        self.basis, self.energy = prior.basis, prior.energy * np.float32(share)
+
+    def _learn_means(self, Z: Matrix, y: Classes) -> Matrix:
+        """Update class means by a batch in the frame; return the residual rows that are scatter."""
+        residuals = []
+        for k in np.unique(y):
+            rows, n = Z[y == k], int(self.counts[k])
+            mean, m = rows.mean(axis=0), len(rows)
+            residuals.append(rows - mean)
+            gap = mean - self.class_means[k]
+            self.class_means[k] += gap * (m / (n + m))
+            self.counts[k] = n + m
+            self.dof += m - 1
+            if n:  # batch and prior disagree on the mean: that is scatter too
+                residuals.append(gap[None] * np.float32(np.sqrt(n * m / (n + m))))
+                self.dof += 1
+        return np.vstack(residuals)
 
     def update(self, x: Vector, k: int) -> None:
         """Learn one labelled sample (Welford); a class index never seen before is added."""
@@ -219,7 +247,8 @@ class DomainModel:
         return sum(array.nbytes for array in arrays) + self._pending.nbytes
 
     def _whiten(self, Z: Matrix) -> Matrix:
-        return Z * self._rest_gain + ((Z @ self.basis.T) * self._extra_gain) @ self.basis
+        leading = (Z @ self.basis.T) * self._extra_gain
+        return np.asarray(Z * self._rest_gain + leading @ self.basis, np.float32)
 
     def _check(self, X: Matrix) -> None:
         if X.ndim != 2 or X.shape[1] != self.n_features or len(X) == 0:

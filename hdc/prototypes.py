@@ -1,0 +1,297 @@
+"""A classifier that keeps one binary hypervector for each class.
+
+Projection is linear, hence the bundle of a class's real hypervectors is the hypervector of its
+mean. So `update="bundle"` keeps counts and means in feature space and derives prototypes from
+them: one pass, no order, nothing that can overflow, and prototypes that stay valid when the
+whitening is made anew. Bundling packed hypervectors instead was as accurate, within 0.2 points, on
+PACS (28 classes, EfficientNet-Lite0), for 8 times the memory of the means.
+
+With ``whiten`` samples are rotated to the directions in which whitened class means differ before
+they are projected (linear discriminant analysis, see `hdc.whitening`). On the same data that took
+8,192 bits from 88.9 to 90.2 % and 2,048 bits from 85.6 to 90.0 %.
+
+"adapt" and "online" are the mistake-driven rules of `hdc.accumulators`. They learn hypervectors,
+so their whitening is frozen: at `fit`, or by the samples of the first `partial_fit`.
+Not done here: telling strangers (`hdc.ood`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hdc._checks import (
+    Bits,
+    Float32,
+    Float64,
+    IntArray,
+    RandomState,
+    check_count,
+    check_dims,
+    derive_seed,
+)
+from hdc._estimator import (
+    ClassifierMixin,
+    Estimator,
+    check_is_fitted,
+    check_random_state,
+    check_X,
+    check_y,
+)
+from hdc.accumulators import Accumulators
+from hdc.covariance import PooledCovariance
+from hdc.hypervector import hamming
+from hdc.projection import SignedHadamard
+from hdc.whitening import Shrinkage, Whitening
+
+_SHARPNESS = 20.0  # of predict_proba: e-fold for a difference of 0.05 in cosine
+_MAX_LEARNING_RATE = 1000.0
+
+
+class PrototypeClassifier(ClassifierMixin, Estimator):
+    """The class whose prototype has the smallest angle to the sample.
+
+    Parameters
+    ----------
+    n_dims : of the hypervectors, a multiple of 64
+    update : "bundle", "adapt" (AdaptHD) or "online" (OnlineHD)
+    whiten : whether to decorrelate; costs ``4 * n_features ** 2`` bytes while learning
+    shrinkage : 0 to 1, "ledoit_wolf" or "oas"
+    learning_rate, epochs : of "adapt" and "online"
+    max_classes : more are refused
+    random_state : of the projection and the order of epochs
+
+    Attributes
+    ----------
+    classes_ : (n_classes,), ascending
+    counts_ : (n_classes,) samples seen of each; 0 for a class that was only announced
+    prototypes_ : (n_classes, n_dims // 64) uint64
+    n_features_in_ : int
+    n_bytes_ : int, bytes of the prototypes: n_dims / 8 for each class
+
+    Examples
+    --------
+    >>> X = np.array([[0.0, 1.0], [0.2, 1.0], [1.0, 0.0], [1.0, 0.2]])
+    >>> model = PrototypeClassifier(n_dims=256, random_state=0).fit(X, ["up", "up", "on", "on"])
+    >>> model.predict([[0.1, 0.9], [0.8, 0.1]]).tolist()
+    ['up', 'on']
+    """
+
+    def __init__(
+        self,
+        n_dims: int = 8192,
+        update: Literal["bundle", "adapt", "online"] = "bundle",
+        whiten: bool = True,
+        shrinkage: Shrinkage = "oas",
+        learning_rate: float = 1.0,
+        epochs: int = 5,
+        max_classes: int = 1024,
+        random_state: RandomState = None,
+    ) -> None:
+        self.n_dims = n_dims
+        self.update = update
+        self.whiten = whiten
+        self.shrinkage = shrinkage
+        self.learning_rate = learning_rate
+        self.epochs = epochs
+        self.max_classes = max_classes
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> PrototypeClassifier:
+        """Forget everything and learn samples (n, n_features) of classes (n,)."""
+        X = check_X(self, X, reset=True)
+        y = check_y(y, len(X))
+        self._start(X.shape[1], y)
+        rows = self._count(X, y)
+        self.refresh()
+        if self.update != "bundle":
+            self._learn_epochs(X, rows)
+        return self
+
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None
+    ) -> PrototypeClassifier:
+        """Learn more samples; classes never seen before are welcome.
+
+        With "bundle", the whitening is made anew when there are new classes or twice as many
+        samples as the last time, and whenever `refresh` is called; the prototypes are then the same
+        for any order and grouping of the samples. With "adapt" and "online" it stays as it is.
+
+        Parameters
+        ----------
+        classes : announces classes of which there are no samples yet; never predicted until then
+        """
+        is_first = not hasattr(self, "n_features_in_")
+        X = check_X(self, X, reset=is_first)
+        y = check_y(y, len(X))
+        known = y if classes is None else np.concatenate([check_y(classes, len(list(classes))), y])
+        if is_first:
+            self._start(X.shape[1], known)
+        else:
+            self._announce(known)
+        had = self.statistics_.classes_
+        rows = self._count(X, y)
+        if self.update == "bundle":
+            grown = len(self.statistics_.classes_) > len(had)
+            if grown or self.counts_.sum() >= 2 * self.n_refreshed_:
+                self.refresh()
+            self._derive(np.unique(rows))
+        else:
+            if is_first:
+                self.refresh()
+            self._learn(self._encode(X), rows, first_pass=True)
+        return self
+
+    def refresh(self) -> PrototypeClassifier:
+        """Make the whitening anew from all samples so far, and with "bundle" the prototypes too."""
+        check_is_fitted(self)
+        bundled = self.update == "bundle"
+        self.n_refreshed_ = float(self.counts_.sum())
+        if self.whiten:
+            form: Literal["discriminant", "full"] = "discriminant" if bundled else "full"
+            self.whitening_ = Whitening.of(self.statistics_, shrinkage=self.shrinkage, form=form)
+        width = self.whitening_.n_outputs if self.whiten else self.n_features_in_
+        self.projection_ = SignedHadamard(width, self.n_dims, self.seed_)
+        if bundled:
+            self._derive(self.statistics_.classes_)
+        return self
+
+    def remove_class(self, label: Any) -> PrototypeClassifier:
+        """Forget one class; `ValueError` if there is none of this name or no other."""
+        check_is_fitted(self)
+        found = np.flatnonzero(self.classes_ == label)
+        if len(found) != 1 or len(self.classes_) == 1:
+            raise ValueError(f"cannot remove {label!r} from classes {self.classes_.tolist()}")
+        row = int(found[0])
+        codes = self.statistics_.classes_
+        if row in codes:
+            codes = self.statistics_.remove_class(row).classes_
+        self.statistics_.classes_ = codes - (codes > row)
+        self.classes_ = np.delete(self.classes_, row)
+        self.accumulators_.remove(row)
+        return self
+
+    def merge(self, other: PrototypeClassifier) -> PrototypeClassifier:
+        """Add what another board has learned, as if this one had seen all its samples.
+
+        Raises
+        ------
+        ValueError
+            One of the two is not of "bundle": learned corrections of hypervectors do not add up.
+        """
+        check_is_fitted(self)
+        check_is_fitted(other)
+        if self.update != "bundle" or other.update != "bundle":
+            raise ValueError(f"updates are {self.update!r} and {other.update!r}, expected 'bundle'")
+        self._announce(other.classes_)
+        theirs = PooledCovariance(other.n_features_in_).merge(other.statistics_)
+        theirs.classes_ = np.searchsorted(self.classes_, other.classes_)[theirs.classes_]
+        self.statistics_.merge(theirs)
+        return self.refresh()
+
+    def decision_function(self, X: ArrayLike) -> Float64:
+        """Cosine to each prototype, (n, n_classes); for two classes their difference, (n,)."""
+        cosines = self._cosines(X)
+        if len(self.classes_) == 2:
+            return np.asarray(cosines[:, 1] - cosines[:, 0])
+        return cosines
+
+    def predict_proba(self, X: ArrayLike) -> Float64:
+        """Softmax of the cosines, (n, n_classes); a ranking, not calibrated."""
+        cosines = self._cosines(X)
+        odds = np.exp(_SHARPNESS * (cosines - cosines.max(axis=1, keepdims=True)))
+        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the class (n,) of the nearest prototype; the first of equals."""
+        return np.asarray(self.classes_[np.argmax(self._cosines(X), axis=1)])
+
+    @property
+    def prototypes_(self) -> Bits:
+        """Packed prototypes, (n_classes, n_dims // 64)."""
+        return self.accumulators_.bits
+
+    @property
+    def counts_(self) -> Float64:
+        """Samples seen of each class, (n_classes,)."""
+        counts = np.zeros(len(self.classes_))
+        counts[self.statistics_.classes_] = self.statistics_.counts_
+        return counts
+
+    @property
+    def n_bytes_(self) -> int:
+        """Bytes of the prototypes."""
+        return self.prototypes_.nbytes
+
+    def _start(self, n_features: int, labels: NDArray[Any]) -> None:
+        """Begin with no class, after a check of all parameters."""
+        if self.update not in ("bundle", "adapt", "online"):
+            raise ValueError(f"update is {self.update!r}, expected bundle, adapt or online")
+        if not 0 < self.learning_rate <= _MAX_LEARNING_RATE:
+            raise ValueError(f"learning_rate is {self.learning_rate}, expected 0 to 1000, above 0")
+        check_count(self.epochs, "epochs", 0)
+        self.seed_ = derive_seed(self.random_state)
+        self.statistics_ = PooledCovariance(n_features, np.float32 if self.whiten else None)
+        self.accumulators_ = Accumulators(check_dims(self.n_dims))
+        self.classes_ = labels[:0]
+        self.n_refreshed_ = 0.0
+        self._announce(labels)
+
+    def _announce(self, labels: NDArray[Any]) -> None:
+        """Make room for classes that are new; nothing changes if they are too many."""
+        if len(self.classes_) and (labels.dtype.kind == "U") != (self.classes_.dtype.kind == "U"):
+            raise ValueError(f"labels are {labels.dtype}, expected the kind of {self.classes_.dtype}")
+        classes = np.union1d(self.classes_, labels)
+        if len(classes) > check_count(self.max_classes, "max_classes"):
+            raise ValueError(f"{len(classes)} classes, expected at most {self.max_classes}")
+        moved = np.searchsorted(classes, self.classes_)
+        for row in np.setdiff1d(np.arange(len(classes)), moved):
+            self.accumulators_.insert(int(row))
+        self.statistics_.classes_ = moved[self.statistics_.classes_]
+        self.classes_ = classes
+
+    def _count(self, X: Float32, y: NDArray[Any]) -> IntArray:
+        """Add samples to the statistics; return the row of each sample's class."""
+        rows = np.searchsorted(self.classes_, y)
+        self.statistics_.update(X, rows)
+        return rows
+
+    def _encode(self, X: ArrayLike) -> Bits:
+        return self.projection_.bits(self.whitening_.transform(X) if self.whiten else X)
+
+    def _derive(self, rows: IntArray) -> None:
+        """Set the prototypes of some rows to the hypervectors of their means."""
+        at = np.searchsorted(self.statistics_.classes_, rows)
+        self.accumulators_.bits[rows] = self._encode(self.statistics_.class_means_[at])
+
+    def _learn_epochs(self, X: Float32, rows: IntArray) -> None:
+        """Bundle every sample once, then repeat until an epoch without mistakes."""
+        hypervectors = self._encode(X)
+        rng = check_random_state(self.seed_)
+        self._learn(hypervectors, rows, first_pass=True)
+        for _ in range(self.epochs):
+            order = rng.permutation(len(rows))
+            if self._learn(hypervectors[order], rows[order], first_pass=False) == 0:
+                break
+
+    def _learn(self, hypervectors: Bits, rows: IntArray, *, first_pass: bool) -> int:
+        """Learn samples in order; the first of a class is bundled. Return the mistakes."""
+        mistakes = 0
+        for row, hypervector in zip(rows.tolist(), hypervectors, strict=True):
+            if first_pass and not self.accumulators_.sums[row].any():
+                self.accumulators_.add(row, hypervector)
+            else:
+                mistakes += self.accumulators_.learn(
+                    row, hypervector, self.update, self.learning_rate
+                )
+        return mistakes
+
+    def _cosines(self, X: ArrayLike) -> Float64:
+        check_is_fitted(self)
+        hypervectors = self._encode(check_X(self, X))
+        angles = np.pi / self.projection_.n_dims * hamming(hypervectors, self.prototypes_)
+        cosines = np.cos(angles)
+        cosines[:, self.counts_ == 0] = -1.0
+        return np.asarray(cosines)
