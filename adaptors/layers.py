@@ -169,6 +169,7 @@ class DenseLayer:
             self._slow_down(rate)
         gram = X @ X.T + np.float32(1.0)
         if weights is not None:
+            weights = weights / weights.max()  # only ratios matter; small ones would underflow
             delta = delta * weights[:, None]
             gram *= np.sqrt(np.outer(weights, weights))
         step = delta * np.float32(rate / np.linalg.norm(gram))

@@ -260,12 +260,12 @@ def _spec(described: Mapping[str, Any]) -> Dense:
 
 
 def checked_weights(weights: npt.ArrayLike, n_samples: int) -> Array:
-    """Return finite weights of zero or more, relative to the largest: only ratios matter."""
-    array = np.asarray(weights, dtype=np.float64)
+    """Return weights as float32: finite, zero or more, not all zero."""
+    array: Array = np.asarray(weights, dtype=np.float32)
     if array.shape != (n_samples,):
         raise ValueError(f"sample_weight has shape {array.shape}, expected ({n_samples},).")
     if not np.isfinite(array).all() or (array < 0).any():
         raise ValueError("Sample weights must be finite and not negative.")
     if not array.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
-    return (array / array.max()).astype(np.float32)
+    return array

@@ -21,14 +21,15 @@ SAME_SHARE = 0.9
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What the bank says of n samples."""
+class Answer:
+    """What the bank says of one sample."""
 
-    probabilities: Scores  # (n, n_classes)
-    slots: Classes  # (n,) number of the slot that claims the sample
-    ood_scores: Scores  # (n,) strangeness for that slot; higher is stranger
-    p_values: Scores  # (n,) for that slot
-    n_scores: Classes  # (n,) calibration scores that the p-value was ranked against
+    probabilities: Scores  # (n_classes,)
+    best: int = -1  # index of the most probable class; -1 before anything is learned
+    slot: int | None = None  # number of the slot that claims the sample
+    ood_score: float = 0.0  # strangeness for that slot; higher is stranger
+    p_value: float = 1.0  # for that slot
+    n_scores: int = 0  # calibration scores that the p-value was ranked against
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,11 @@ class SlotBank:
         self.projection = SignedHadamard(self.n_features, settings.n_dims, seed)
         self.slots: list[Slot] = []
         self._next_number = 0
-        if self.new_slot().least_bytes > budget_bytes:
+        least = self.new_slot().least_bytes + self.projection.n_bytes
+        if least > budget_bytes:
             raise BudgetError(
-                f"budget_bytes is {budget_bytes}, but one slot of {self.n_features} features needs "
-                f"{self.new_slot().least_bytes}: raise the budget, or lower rank"
+                f"{budget_bytes} bytes are left for slots, but one slot of {self.n_features} "
+                f"features needs {least}: raise budget_bytes, or lower rank or pending_samples"
             )
 
     def new_slot(self, parent: Slot | None = None) -> Slot:
@@ -75,19 +77,25 @@ class SlotBank:
 
     # -- answers ----------------------------------------------------------------------------
 
-    def answer(self, X: Matrix, n_classes: int) -> Answers:
+    def answer(self, X: Matrix, n_classes: int) -> list[Answer]:
         """Class probabilities, claiming slot and strangeness of features (n, d)."""
+        if not self.slots:
+            return [Answer(np.full(n_classes, 1 / max(n_classes, 1))) for _ in X]
         scores = [slot.score(X, n_classes) for slot in self.slots]
         weights = route(scores, self.n_features)
-        best = np.argmax(weights, axis=1)
-        rows = np.arange(len(X))
-        return Answers(
-            probabilities=mix(weights, scores),
-            slots=np.array([slot.number for slot in self.slots])[best],
-            ood_scores=np.stack([each.nonconformity for each in scores], axis=1)[rows, best],
-            p_values=np.stack([each.p_values for each in scores], axis=1)[rows, best],
-            n_scores=np.array([len(slot.calibration) for slot in self.slots])[best],
-        )
+        probabilities = mix(weights, scores)
+        claims, best = np.argmax(weights, axis=1), np.argmax(probabilities, axis=1)
+        return [
+            Answer(
+                probabilities=probabilities[row],
+                best=int(best[row]),
+                slot=self.slots[claim].number,
+                ood_score=float(scores[claim].nonconformity[row]),
+                p_value=float(scores[claim].p_values[row]),
+                n_scores=len(self.slots[claim].calibration),
+            )
+            for row, claim in enumerate(claims.tolist())
+        ]
 
     # -- growth -----------------------------------------------------------------------------
 
@@ -122,16 +130,17 @@ class SlotBank:
         return right / len(y)
 
     def make_room(self, n_bytes: int) -> tuple[int, int] | None:
-        """Make room for one more slot of `n_bytes`, merging two that are the same if need be.
+        """Make room for one more slot of `n_bytes`: let go of young labels, then merge twins.
 
         Returns the numbers of the slot that took over and of the one that went, or None if
-        nothing had to change.
+        no slots had to be merged.
 
         Raises
         ------
         BudgetError
-            There is no room and no two slots are the same; nothing has changed.
+            There is no room and no two slots are the same; no slot has been lost.
         """
+        self.trim(n_bytes)
         if self.n_bytes + n_bytes <= self.budget_bytes and len(self.slots) < self.max_slots:
             return None
         for i, first in enumerate(self.slots):
@@ -146,6 +155,20 @@ class SlotBank:
             f"{len(self.slots)} of {self.max_slots} slots use {self.n_bytes} of "
             f"{self.budget_bytes} bytes, {n_bytes} more are needed, and no two slots are the same"
         )
+
+    def trim(self, n_bytes: int = 0) -> None:
+        """Keep within the budget with `n_bytes` to spare: labels of young slots go, oldest first.
+
+        A slot without them still learns, one sample at a time; adaptors go only after all labels.
+        """
+        for slot in self.slots:
+            if self.n_bytes + n_bytes <= self.budget_bytes:
+                return
+            slot.young = slot.parent = None
+        for slot in self.slots:
+            if self.n_bytes + n_bytes <= self.budget_bytes:
+                return
+            slot.adaptor = None
 
     @staticmethod
     def _are_same(first: Slot, second: Slot) -> bool:

@@ -68,7 +68,8 @@ class FeatureReader:
                 f"sample has taps {widths}, expected {self.taps} in this order: does it come from "
                 "another encoder?"
             )
-        features = np.concatenate(list(arrays.values()), axis=1).astype(np.float32)
+        with np.errstate(over="ignore"):  # what overflows becomes infinity, refused below
+            features = np.concatenate(list(arrays.values()), axis=1).astype(np.float32)
         if not np.isfinite(features).all():
             raise SampleError(
                 "features hold NaN or infinity, or are too large for float32: is the sensor broken?"

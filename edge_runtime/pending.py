@@ -74,4 +74,5 @@ class PendingSamples:
     @property
     def n_bytes(self) -> int:
         """Bytes of the features held."""
-        return sum(sample.features.nbytes for sample in self._samples.values())
+        newest = next(reversed(self._samples.values()), None)
+        return len(self._samples) * newest.features.nbytes if newest is not None else 0

@@ -8,8 +8,8 @@ holds no embedding, no model and no clock: time is counted in samples. Its state
     learning   the first slot can keep the promised false-alarm rate   stable
     stable     the drift detector alarms                               asking
     asking     the strangers have ended                                stable
-    asking     labels say that the old slots do, or nothing helps      stable
-    asking     labels say that a new slot helps                        filling
+    asking     labels say that nothing helps                           stable
+    asking     labels say that a new slot, or an adapted one, helps    filling
     filling    a class has all its labels, or patience has run out     stable
     filling    the drift detector alarms                               asking
 """
@@ -21,6 +21,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Literal
 
+from edge_runtime.bank import Answer
 from edge_runtime.records import Event
 from hdc.drift import DriftDetector
 
@@ -98,20 +99,18 @@ class Policy:
 
     # -- samples ----------------------------------------------------------------------------
 
-    def observe(
-        self, sample_id: int, p_value: float, slot: int | None, seems: int, n_scores: int
-    ) -> tuple[list[Event], bool]:
-        """Take one predicted sample; return the events and whether its label is wanted.
+    def observe(self, sample_id: int, answer: Answer, seems: int) -> tuple[list[Event], bool]:
+        """Take one answered sample; return the events and whether its label is wanted.
 
-        `seems` is the class it seems to have; `n_scores` calibrated the p-value.
+        `seems` is the class it seems to have, by what has been collected of a new domain.
         """
+        slot, p_value = answer.slot, answer.p_value
         if self.state == "learning" or slot is None:
             return [Event("label_wanted", sample_id, "the first domain is being learned")], True
-        is_strange = p_value <= self.settings.false_alarm_rate
-        self._strange.append(is_strange)
-        events = self._strange_event(sample_id, p_value, slot) if is_strange else []
+        self._strange.append(p_value <= self.settings.false_alarm_rate)
+        events = self._strange_event(sample_id, p_value, slot) if self._strange[-1] else []
         if self.state != "asking":
-            events += self._watch(sample_id, p_value, slot, n_scores)
+            events += self._watch(sample_id, p_value, slot, answer.n_scores)
         if self.state != "stable":
             events += self._ask(sample_id, slot, seems)
         return events, any(event.kind == "label_wanted" for event in events)
@@ -249,7 +248,7 @@ class Policy:
         was_asking = self.state == "asking"
         labelled, asked, since = self._labelled, self._asked, self._since_alarm
         self._settle()
-        if verdict == "grow" and was_asking:
+        if verdict in ("grow", "adapt") and was_asking:
             self.state = "filling"
             self._labelled, self._asked, self._since_alarm = labelled, asked, since
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_runtime import snapshot, state
-from edge_runtime.bank import Answers, SlotBank
+from edge_runtime.bank import Answer, SlotBank
 from edge_runtime.errors import BudgetError, LabelError, SampleError, StateError
 from edge_runtime.features import FeatureReader, Matrix
-from edge_runtime.labelled import LabelledSet
+from edge_runtime.labelled import Classes, LabelledSet
 from edge_runtime.pending import PendingSample, PendingSamples
 from edge_runtime.policy import Policy, PolicySettings
 from edge_runtime.records import Event, Label, Prediction
@@ -111,13 +111,13 @@ class EdgeRuntime:
         SampleError
             The sample cannot be used; nothing has changed.
         """
-        return self._take(self._reader.read([x]))[0]
+        return self._take([x])[0]
 
     def step_many(self, X: Sequence[Any]) -> list[Prediction]:
         """The same as `step` for each sample in order, faster; a bad one refuses them all."""
         if len(X) == 0:
             raise SampleError("an empty batch of samples: is the stream empty?")
-        return self._take(self._reader.read(X))
+        return self._take(X)
 
     def run(self, stream: Iterable[Any]) -> Iterator[Prediction | Event]:
         """Predict every sample of a stream; a bad one is counted and answered by an event.
@@ -131,52 +131,65 @@ class EdgeRuntime:
                 self._counters["rejected"] += 1
                 yield Event("rejected", self._pending.next_id, f"bad sample skipped: {error}")
 
-    def _take(self, features: Matrix) -> list[Prediction]:
-        bank = self.bank
-        answers = bank.answer(features, len(self.classes)) if bank.slots else None
-        return [self._take_row(features[row], answers, row) for row in range(len(features))]
+    def peek(self, x: Any) -> Prediction:
+        """What `step` would answer, without taking notice: nothing changes, its id is -1."""
+        return self.peek_many([x])[0]
 
-    def _take_row(self, x: Matrix, answers: Answers | None, row: int) -> Prediction:
+    def peek_many(self, X: Sequence[Any]) -> list[Prediction]:
+        """`peek` at many samples at once."""
+        return [self._prediction(-1, answer, False, []) for answer in self._answers(X)]
+
+    def _take(self, X: Sequence[Any]) -> list[Prediction]:
+        features, answers = self._read(X)
+        return [self._take_row(x, answer) for x, answer in zip(features, answers, strict=True)]
+
+    def _answers(self, X: Sequence[Any]) -> list[Answer]:
+        return self._read(X)[1]
+
+    def _read(self, X: Sequence[Any]) -> tuple[Matrix, list[Answer]]:
+        features = self._reader.read(X)
+        return features, self.bank.answer(features, len(self.classes))
+
+    def _take_row(self, x: Matrix, answer: Answer) -> Prediction:
+        """Let the policy see one answered sample, and keep it for its label."""
         sample_id = self._pending.next_id
-        if answers is None:
-            slot, p_value, ood_score, k, n_scores = None, 1.0, 0.0, -1, 0
-            probabilities = np.full(len(self.classes), 1.0 / max(len(self.classes), 1))
-        else:
-            slot, p_value = int(answers.slots[row]), float(answers.p_values[row])
-            probabilities, ood_score = answers.probabilities[row], float(answers.ood_scores[row])
-            k, n_scores = int(np.argmax(probabilities)), int(answers.n_scores[row])
-        seems = self._seems(x, k)
-        events, wants_label = self._policy.observe(sample_id, p_value, slot, seems, n_scores)
-        forgotten = self._pending.add(PendingSample(x.copy(), slot, k))
+        events, wants_label = self._policy.observe(sample_id, answer, self._seems(x, answer))
+        pending = PendingSample(x.copy(), answer.slot, answer.best)
+        forgotten = self._pending.add(pending)
         if forgotten is not None:
             self._policy.forget(forgotten)
         if self._policy.is_decision_due():
             events += self._decide(sample_id)
         elif self._policy.state != "asking" and self._collected is not None:
             self._learn_collected()
-        threshold = self._policy.settings.false_alarm_rate
         self._counters["samples"] += 1
-        self._counters["strange"] += p_value <= threshold
+        self._counters["strange"] += answer.p_value <= self._policy.settings.false_alarm_rate
         self._counters["asked"] += wants_label
+        return self._prediction(sample_id, answer, wants_label, events)
+
+    def _prediction(
+        self, sample_id: int, answer: Answer, wants_label: bool, events: list[Event]
+    ) -> Prediction:
+        threshold = self._policy.settings.false_alarm_rate
         return Prediction(
             sample_id=sample_id,
-            label=self.classes[k] if k >= 0 else None,
-            probabilities=probabilities,
-            slot=slot,
-            ood_score=ood_score,
-            p_value=p_value,
-            is_ood=p_value <= threshold,
+            label=self.classes[answer.best] if answer.best >= 0 else None,
+            probabilities=answer.probabilities,
+            slot=answer.slot,
+            ood_score=answer.ood_score,
+            p_value=answer.p_value,
+            is_ood=answer.p_value <= threshold,
             wants_label=wants_label,
             events=tuple(events),
             threshold=threshold,
             generation=self.generation,
         )
 
-    def _seems(self, x: Matrix, answered: int) -> int:
+    def _seems(self, x: Matrix, answer: Answer) -> int:
         """The class a sample of a new domain seems to have, by the labels collected so far."""
         collected = self._collected
         if collected is None or len(collected) == 0:
-            return answered
+            return answer.best
         X, y = collected.X, collected.y
         gaps = (X - x) / (X.std(axis=0) + 1e-6)
         return int(y[np.argmin(np.einsum("ij,ij->i", gaps, gaps))])
@@ -217,10 +230,11 @@ class EdgeRuntime:
         self._has_unsaved = True
         if bank.slots:
             answers = bank.answer(features, len(self.classes))
-            answered = np.argmax(answers.probabilities, axis=1)
-            return self._put_on_trial(features, y, answered, answers.slots, self._pending.next_id)
+            collected = [(answer.best, answer.slot or 0) for answer in answers]
+            return self._put_on_trial(features, y, np.array(collected), self._pending.next_id)
         slot = bank.new_slot().start(features, y)
         bank.add(slot)
+        bank.trim()
         self._policy.on_calibrated(len(slot.calibration), slot.number)
         return [self._grown_event(self._pending.next_id, slot.number, 0.0, 0.0)]
 
@@ -230,6 +244,7 @@ class EdgeRuntime:
             bank.add(bank.new_slot())
         slot = bank.get(sample.slot) if sample.slot is not None else bank.slots[0]
         slot.learn(sample.features, k)
+        bank.trim()
         self._policy.on_calibrated(len(slot.calibration), slot.number)
         return []
 
@@ -275,9 +290,7 @@ class EdgeRuntime:
             self._policy.on_verdict("reject", None)
             self._drop_collected()
             return [Event("rejected", sample_id, f"{n} labels came: too few to decide anything")]
-        events = self._put_on_trial(
-            collected.X, collected.y, answers[:, 0], answers[:, 1], sample_id
-        )
+        events = self._put_on_trial(collected.X, collected.y, answers, sample_id)
         if self._policy.state != "asking":
             self._drop_collected()
         return events
@@ -286,10 +299,11 @@ class EdgeRuntime:
         self._collected, self._collected_answers = None, []
 
     def _put_on_trial(
-        self, X: Matrix, y: Any, answered: Any, claimed: Any, sample_id: int
+        self, X: Matrix, y: Classes, answered: Classes, sample_id: int
     ) -> list[Event]:
+        """Grow, adapt or leave it; `answered` (n, 2) holds the class and slot answered before."""
         bank = self.bank
-        trial = bank.try_out(X, y, answered, claimed)
+        trial = bank.try_out(X, y, answered[:, 0], answered[:, 1])
         verdict = self._policy.judge(len(y), trial.existing, trial.adapted, trial.grown)
         events = []
         if verdict == "grow":
@@ -316,6 +330,7 @@ class EdgeRuntime:
             host = bank.get(trial.host)
             for x, k in zip(X, y, strict=True):
                 host.learn(x, int(k))
+            bank.trim()
             message = f"slot {trial.host} learned {len(y)} labels in place"
             events.append(Event("adapted", sample_id, message, trial.host, evidence))
         elif verdict == "reject":
@@ -363,7 +378,7 @@ class EdgeRuntime:
         sizes = {name: self.options[name] for name in ("n_dims", "rank", "hidden")}
         self._bank = SlotBank(
             SlotSettings(tuple(self._reader.taps.values()), **sizes),
-            budget_bytes=self.options["budget_bytes"],
+            budget_bytes=self.options["budget_bytes"] - self._reserved_bytes,
             max_slots=self.options["max_slots"],
             seed=self.options["random_state"],
         )
@@ -468,6 +483,13 @@ class EdgeRuntime:
         """Bytes of everything learned and buffered."""
         collected = self._collected.n_bytes if self._collected is not None else 0
         return self._pending.n_bytes + collected + (self._bank.n_bytes if self._bank else 0)
+
+    @property
+    def _reserved_bytes(self) -> int:
+        """Bytes that samples waiting for a label, and labels for a trial, may come to need."""
+        trial = self._policy.settings.labels_per_class * max(len(self.classes), 10)
+        waiting = 4 * self.options["pending_samples"] + 2 * trial
+        return int(self._reader.n_features * waiting)
 
     def status(self) -> Mapping[str, Any]:
         """Slots, bytes, counters and calibration, as plain values: what an agent reports."""

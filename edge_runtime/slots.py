@@ -106,7 +106,6 @@ class Slot:
 
     def learn(self, x: npt.NDArray[np.float32], k: int) -> None:
         """Learn one labelled sample of this domain."""
-        scores = self.score(x[None], max(k + 1, len(self.domain.counts)))
         self.n_labels += 1
         if self.young is not None:
             self.young.add(x, k)
@@ -115,6 +114,7 @@ class Slot:
                 if self.young.is_full:
                     self.young = self.parent = None
                 return
+        scores = self.score(x[None], max(k + 1, len(self.domain.counts)))
         self.domain.update(x, k)
         self.derive_prototypes()
         self.calibration.add(float(scores.nonconformity[0]))

@@ -86,21 +86,17 @@ class Reference:
 
     def to_state(self) -> tuple[_state.Header, _state.Arrays]:
         """Return header and arrays; `from_state` measures identically."""
-        header, arrays = self.whitening.to_state()
+        whitening, arrays = self.whitening.to_state()
         fields = {"n_dims": self.projection.n_dims, "seed": self.projection.seed}
-        names = ("classes", "means", "bits")
-        own: _state.Arrays = {name: getattr(self, name).copy() for name in names}
-        return (
-            _state.make_header(_KIND, _VERSION, whitening=header, **fields),
-            own | _state.nest("whitening", arrays),
-        )
+        header = _state.make_header(_KIND, _VERSION, whitening=whitening, **fields)
+        own: _state.Arrays = {n: getattr(self, n).copy() for n in ("classes", "means", "bits")}
+        return header, own | _state.nest("whitening", arrays)
 
     @classmethod
     def from_state(cls, header: _state.Header, arrays: _state.Arrays) -> Reference:
         """Rebuild what `to_state` gave; raises `ValueError` for anything else."""
         _state.check_header(header, _KIND, _VERSION)
-        whitening_header = _state.mapping(header, "whitening")
-        whitening = Whitening.from_state(whitening_header, _state.part("whitening", arrays))
+        whitening = Whitening.from_state(*_state.nested("whitening", header, arrays))
         n_dims, seed = _state.integer(header, "n_dims"), _state.integer(header, "seed")
         projection = SignedHadamard(whitening.n_outputs, n_dims, seed)
         classes = _state.take(arrays, "classes", (None,), np.int64)

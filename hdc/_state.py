@@ -6,6 +6,7 @@ dtype is checked on the way in. Not done here: files, digests and migration belo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -62,10 +63,20 @@ def nest(prefix: str, arrays: Arrays) -> Arrays:
     return {f"{prefix}/{name}": array for name, array in arrays.items()}
 
 
-def part(prefix: str, arrays: Arrays) -> Arrays:
-    """Return the arrays that `nest` put under ``prefix``."""
-    start = f"{prefix}/"
-    return {name[len(start) :]: a for name, a in arrays.items() if name.startswith(start)}
+def nested(prefix: str, header: Header, arrays: Arrays) -> tuple[Header, Arrays]:
+    """Return header and arrays of a part: field ``prefix``, and what `nest` put there."""
+    own, start = field(header, prefix), f"{prefix}/"
+    if not isinstance(own, dict):
+        raise ValueError(f"state field {prefix!r} is {own!r}, expected a header")
+    return own, {name[len(start) :]: a for name, a in arrays.items() if name.startswith(start)}
+
+
+def parameters(header: Header, expected: Iterable[str]) -> dict[str, Any]:
+    """Return constructor arguments, exactly those expected."""
+    found, names = field(header, "parameters"), set(expected)
+    if not isinstance(found, dict) or set(found) != names:
+        raise ValueError(f"state has parameters {found!r}, expected {sorted(names)}")
+    return found
 
 
 def number(header: Header, name: str) -> float:
@@ -81,12 +92,4 @@ def integer(header: Header, name: str) -> int:
     value = field(header, name)
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"state field {name!r} is {value!r}, expected an integer")
-    return value
-
-
-def mapping(header: Header, name: str) -> Header:
-    """Return the header of a part."""
-    value = field(header, name)
-    if not isinstance(value, dict):
-        raise ValueError(f"state field {name!r} is {value!r}, expected a header")
     return value

@@ -12,13 +12,15 @@ them: nothing is learned from a sample that is classified correctly.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdc._checks import Bits, check_dims
+from hdc._checks import Bits, IntArray, check_dims
 from hdc.hypervector import majority, similarity, unpack_bits
+
+Rule: TypeAlias = Literal["adapt", "online"]
 
 UNIT = 64  # steps of the learning rate are 1/64
 LIMIT = 2**30
@@ -29,7 +31,7 @@ class Accumulators:
 
     Attributes
     ----------
-    sums : (n_classes, n_dims) int32
+    sums : (n_classes, n_dims) int32; (n_classes, 0) if only ``bits`` are kept
     bits : (n_classes, n_dims // 64) uint64, the majority of each row
 
     Examples
@@ -42,14 +44,15 @@ class Accumulators:
     True
     """
 
-    def __init__(self, n_dims: int) -> None:
-        self.sums: NDArray[np.int32] = np.empty((0, check_dims(n_dims)), np.int32)
+    def __init__(self, n_dims: int, *, has_sums: bool = True) -> None:
+        width = check_dims(n_dims) if has_sums else 0
+        self.sums: NDArray[np.int32] = np.empty((0, width), np.int32)
         self.bits: Bits = np.empty((0, n_dims // 64), np.uint64)
 
     def insert(self, at: int) -> None:
         """Add an empty class before row ``at``."""
         self.sums = np.insert(self.sums, at, 0, axis=0)
-        self.bits = np.insert(self.bits, at, majority(np.zeros(self.sums.shape[1])), axis=0)
+        self.bits = np.insert(self.bits, at, 0, axis=0)
 
     def remove(self, at: int) -> None:
         """Remove the class of one row."""
@@ -65,15 +68,29 @@ class Accumulators:
         row += np.int32(step) * unpack_bits(hypervector).astype(np.int32)
         self.bits[at] = majority(row)
 
-    def learn(
-        self, at: int, hypervector: Bits, rule: Literal["adapt", "online"], learning_rate: float
-    ) -> bool:
-        """Learn one sample of the class of row ``at``; return whether it was a mistake.
+    def bundle(self, rows: IntArray, hypervectors: Bits) -> None:
+        """Add each hypervector to the class of its row."""
+        for at, hypervector in zip(rows.tolist(), hypervectors, strict=True):
+            self.add(at, hypervector)
 
-        On a mistake the sample is added to its class and taken from the class that was predicted:
-        ``learning_rate`` times by "adapt", and by "online" times one less the similarity too.
+    def learn(self, rows: IntArray, hypervectors: Bits, rule: Rule, learning_rate: float) -> int:
+        """Learn samples in order from mistakes; return how many there were.
+
+        The first sample of a class is added in any case. On a mistake the sample is added to its
+        class and taken from the class that was predicted: ``learning_rate`` times by "adapt", and
+        by "online" times one less the similarity too.
         """
+        mistakes = 0
+        for at, hypervector in zip(rows.tolist(), hypervectors, strict=True):
+            if self.sums[at].any():
+                mistakes += self._correct(at, hypervector, rule, learning_rate)
+            else:
+                self.add(at, hypervector)
+        return mistakes
+
+    def _correct(self, at: int, hypervector: Bits, rule: Rule, learning_rate: float) -> bool:
         similar = similarity(hypervector, self.bits)
+        similar[~self.sums.any(axis=1)] = -1.0
         guess = int(np.argmax(similar))
         if guess == at:
             return False

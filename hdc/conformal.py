@@ -249,8 +249,9 @@ class MondrianCalibration:
         """Rebuild what `to_state` gave; raises `ValueError` for anything else."""
         _state.check_header(header, _MONDRIAN, _VERSION)
         new = cls(_state.integer(header, "capacity"), _state.field(header, "policy"))
-        for label, group in _state.mapping(header, "by_class").items():
-            new.by_class[int(label)] = Calibration.from_state(group, _state.part(label, arrays))
+        groups, _ = _state.nested("by_class", header, {})
+        for label in groups:
+            new.by_class[int(label)] = Calibration.from_state(*_state.nested(label, groups, arrays))
         return new
 
 

@@ -81,14 +81,14 @@ class PooledCovariance:
     Parameters
     ----------
     n_features : width of the samples
-    dtype : of the scatter, float64 or float32 (half the bytes)
+    dtype : of the scatter, float64 or float32 (half the bytes); None keeps none at all
 
     Attributes
     ----------
     classes_ : (n_classes,) int64, ascending
     counts_ : (n_classes,) float64, summed weights
     class_means_ : (n_classes, n_features) float64
-    scatter_ : (n_features, n_features), sum of outer products of deviations
+    scatter_ : (n_features, n_features), sum of outer products of deviations; (0, 0) if not kept
     degrees_ : float, degrees of freedom of the scatter: one is lost to each class mean
 
     Examples
@@ -98,15 +98,16 @@ class PooledCovariance:
     ([2.0, 9.0], 2.0)
     """
 
-    def __init__(self, n_features: int, dtype: DTypeLike = np.float64) -> None:
+    def __init__(self, n_features: int, dtype: DTypeLike | None = np.float64) -> None:
         self.n_features = check_count(n_features, "n_features")
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.float32, np.float64):
-            raise TypeError(f"dtype is {self.dtype}, expected float32 or float64")
+        self.dtype = None if dtype is None else np.dtype(dtype)
+        if self.dtype not in (None, np.float32, np.float64):
+            raise TypeError(f"dtype is {self.dtype}, expected float32, float64 or None")
         self.classes_: NDArray[np.int64] = np.empty(0, np.int64)
         self.counts_: Float64 = np.empty(0)
         self.class_means_: Float64 = np.empty((0, self.n_features))
-        self.scatter_: NDArray[Any] = np.zeros((self.n_features, self.n_features), self.dtype)
+        width = 0 if dtype is None else self.n_features
+        self.scatter_: NDArray[Any] = np.zeros((width, width), self.dtype)
         self.degrees_ = 0.0
 
     @property
@@ -144,6 +145,8 @@ class PooledCovariance:
         """Add the statistics of another board; the result is that of all samples together."""
         if other.n_features != self.n_features:
             raise ValueError(f"other has {other.n_features} features, expected {self.n_features}")
+        if (other.dtype is None) != (self.dtype is None):
+            raise ValueError("only one of the two keeps a scatter: their sum would be wrong")
         mine = set(self.classes_.tolist())
         self.scatter_ += other.scatter_
         self.degrees_ += other.degrees_
@@ -164,7 +167,11 @@ class PooledCovariance:
 
     def to_state(self) -> tuple[_state.Header, _state.Arrays]:
         """Return header and arrays; `from_state` continues identically."""
-        fields = {"n_features": self.n_features, "dtype": str(self.dtype), "degrees": self.degrees_}
+        fields = {
+            "n_features": self.n_features,
+            "dtype": self._dtype_name,
+            "degrees": self.degrees_,
+        }
         header = _state.make_header(_KIND, _VERSION, **fields)
         return header, {
             "classes": self.classes_.copy(),
@@ -178,15 +185,15 @@ class PooledCovariance:
         """Rebuild what `to_state` gave; raises `ValueError` for anything else."""
         _state.check_header(header, _KIND, _VERSION)
         dtype = _state.field(header, "dtype")
-        if dtype not in ("float32", "float64"):
-            raise ValueError(f"state has dtype {dtype!r}, expected float32 or float64")
+        if dtype not in ("float32", "float64", None):
+            raise ValueError(f"state has dtype {dtype!r}, expected float32, float64 or None")
         new = cls(_state.integer(header, "n_features"), dtype)
         new.degrees_ = _state.number(header, "degrees")
         new.classes_ = _state.take(arrays, "classes", (None,), np.int64)
         n, d = len(new.classes_), new.n_features
         new.counts_ = _state.take(arrays, "counts", (n,), np.float64)
         new.class_means_ = _state.take(arrays, "class_means", (n, d), np.float64)
-        new.scatter_ = _state.take(arrays, "scatter", (d, d), dtype)
+        new.scatter_ = _state.take(arrays, "scatter", new.scatter_.shape, new.scatter_.dtype)
         if (np.diff(new.classes_) <= 0).any() or (new.counts_ <= 0).any() or new.degrees_ < 0:
             raise ValueError("state has unordered classes or counts that are not positive")
         return new
@@ -195,9 +202,7 @@ class PooledCovariance:
         """Add samples of one class: their own scatter, and that of the two means."""
         is_new = label not in self.classes_
         mean = X.mean(axis=0)
-        if len(X) > 1:
-            deviations = (X - mean).astype(self.dtype, copy=False)
-            self.scatter_ += weight * (deviations.T @ deviations)
+        self._scatter(X - mean, weight)
         self.degrees_ += weight * len(X) - (1.0 if is_new else 0.0)
         self._shift_mean(label, weight * len(X), mean)
 
@@ -211,10 +216,18 @@ class PooledCovariance:
             return
         total = self.counts_[at] + count
         step = mean - self.class_means_[at]
-        scaled = (step * np.sqrt(self.counts_[at] * count / total)).astype(self.dtype)
-        self.scatter_ += scaled[:, None] * scaled
+        self._scatter(step[None], self.counts_[at] * count / total)
         self.class_means_[at] += step * (count / total)
         self.counts_[at] = total
+
+    def _scatter(self, deviations: Float64, weight: float) -> None:
+        if self.dtype is not None:
+            rows = (deviations * np.sqrt(weight)).astype(self.dtype)
+            self.scatter_ += rows.T @ rows
+
+    @property
+    def _dtype_name(self) -> str | None:
+        return None if self.dtype is None else self.dtype.name
 
     def _check_not_empty(self) -> None:
         if len(self.classes_) == 0:

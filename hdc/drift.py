@@ -37,7 +37,7 @@ class DriftDetector:
     >>> any(detector.update(0.5) for _ in range(1000))
     False
     >>> next(n for n in range(1, 100) if detector.update(0.01))
-    6
+    5
     """
 
     def __init__(self, run_length: float) -> None:

@@ -44,6 +44,11 @@ class HypervectorEncoder(TransformerMixin, Estimator):
         self.output = output
         self.random_state = random_state
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
     def fit(self, X: ArrayLike, y: Any = None) -> HypervectorEncoder:
         """Learn the width of ``X``; ``y`` is ignored."""
         if self.output not in ("packed", "bipolar", "real"):

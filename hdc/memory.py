@@ -63,7 +63,7 @@ def circular_codebook(n_levels: int, n_dims: int, *, random_state: RandomState =
 
 
 def _start_and_turns(n_dims: int, random_state: RandomState) -> tuple[Bits, NDArray[np.float64]]:
-    """Return a random hypervector and when, in 0..1, each dimension flips; half of them never do."""
+    """Return a random hypervector and when, in 0..1, each dimension flips; half never do."""
     rng = check_random_state(random_state)
     start = hv.random(1, n_dims, random_state=rng)[0]
     turn = np.full(n_dims, 3.0)

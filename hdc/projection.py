@@ -2,7 +2,7 @@
 
 Two rounds of ``H D``: ``D`` flips signs at random and ``H`` mixes. The first round spreads even a
 one-hot input over all coordinates; the second one, with fresh signs for every block of outputs,
-mixes groups of those until there are ``n_dims`` of them. Because ``H(ab) = H(a) (x) H(b)``, a
+mixes shuffled groups of those until there are ``n_dims`` of them. Because ``H(ab) = H(a) (x) H(b)``, a
 transform is two small matrix products.
 
 **Same bits everywhere.** Before each round a sample is scaled by its largest magnitude and
@@ -18,6 +18,7 @@ Not done here: whitening (`hdc.whitening`); dense and sparse matrices (`hdc.matr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -30,7 +31,7 @@ _EXACT = 2**24  # float32 holds every integer up to here
 _MAX_FEATURES = 2**17  # leaves 7 bits and a sign for each feature
 _MIN_WIDTH = 1024  # fewer coordinates would give few features too few distinct directions
 _TINY = np.float32(2.0**-100)  # a sample of smaller magnitudes loses resolution, not exactness
-_CHUNK_FLOATS = 2**18  # 1 MiB of intermediate results, about one cache
+_CHUNK_FLOATS = 2**17  # half a MiB for each of two intermediate results, about one cache
 
 
 class Projection(Protocol):
@@ -52,7 +53,8 @@ class SignedHadamard:
     """A fixed random projection that keeps angles, computed without a matrix.
 
     The angle between two samples is ``pi * hamming / n_dims`` up to a standard error of at most
-    ``pi / (2 * sqrt(n_dims))`` (1 degree at 8,192 dimensions). A zero sample gives all +1.
+    ``pi / (2 * sqrt(n_dims))`` (1 degree at 8,192 dimensions), and up to twice that with fewer
+    than 5 features. A zero sample gives all +1.
 
     Parameters
     ----------
@@ -77,12 +79,14 @@ class SignedHadamard:
         n_blocks = -(-self.n_dims // self._width)
         left = 1 << ((self._width.bit_length() - 1) // 2)
         right = self._width // left
-        signs = _random_signs((1 + n_blocks) * self._width, self.seed)
+        stream = np.random.PCG64(self.seed)
+        signs = _random_signs((1 + n_blocks) * self._width, stream)
+        self._shuffle = np.argsort(stream.random_raw(self._width), kind="stable")
         self._signs = signs[: self.n_features]
         self._block_signs = signs[self._width :].reshape(n_blocks, left, right)
         self._left, self._right = _hadamard(left), _hadamard(right)
-        # Groups of ``right`` coordinates are enough for the second round, unless the outputs are
-        # fewer than the coordinates, or so few features would give too few distinct directions.
+        # Groups of ``right`` shuffled coordinates are enough for the second round, unless outputs
+        # are fewer than coordinates, or features so few that groups have too few distinct values.
         n_rows = -(-self.n_dims // right)
         is_small = n_rows < left or self.n_features < right
         self._reduce = self._left[:n_rows] if is_small else None
@@ -90,9 +94,9 @@ class SignedHadamard:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes held: signs and the two small Hadamard matrices."""
+        """Bytes held: signs, the order of coordinates, and the two small Hadamard matrices."""
         signs = self._width * 4 + self._block_signs.nbytes
-        return int(signs + self._left.nbytes + self._right.nbytes)
+        return int(signs + self._shuffle.nbytes + self._left.nbytes + self._right.nbytes)
 
     def real(self, X: ArrayLike) -> Float32:
         """Real hypervectors that keep inner products on average: ``real(x) . real(y) ~ x . y``.
@@ -107,8 +111,7 @@ class SignedHadamard:
         """
         matrix, is_single = self._check(X)
         out = np.empty((len(matrix), self.n_dims), np.float32)
-        for rows in self._chunks(len(matrix)):
-            exact, scale = self._project(matrix[rows])
+        for rows, exact, scale in self._project_chunks(matrix):
             np.multiply(exact, scale, out=out[rows])
         return out[0] if is_single else out
 
@@ -121,8 +124,8 @@ class SignedHadamard:
         """
         matrix, is_single = self._check(X)
         out = np.empty((len(matrix), self.n_dims // 64), np.uint64)
-        for rows in self._chunks(len(matrix)):
-            out[rows] = pack_bits(self._project(matrix[rows])[0])
+        for rows, exact, _ in self._project_chunks(matrix):
+            out[rows] = pack_bits(exact)
         return out[0] if is_single else out
 
     def _check(self, X: ArrayLike) -> tuple[Float32, bool]:
@@ -130,33 +133,42 @@ class SignedHadamard:
         is_single = X.ndim == 1
         return check_matrix(X[None] if is_single else X, self.n_features), is_single
 
-    def _chunks(self, n_samples: int) -> list[slice]:
-        step = max(1, _CHUNK_FLOATS // self._block_signs.size)
-        return [slice(start, start + step) for start in range(0, n_samples, step)]
+    def _project_chunks(self, X: Float32) -> Iterator[tuple[slice, Float32, Float32]]:
+        """Rows, and what `_project` gives for them; valid until the next rows are asked for."""
+        size = self._block_signs.size
+        step = min(len(X), max(1, _CHUNK_FLOATS // size))
+        # One workspace for all: fresh pages for every chunk cost as much as the arithmetic.
+        work = np.empty((2, step * size), np.float32)
+        for start in range(0, len(X), step):
+            rows = slice(start, start + step)
+            yield rows, *self._project(X[rows], work)
 
-    def _project(self, X: Float32) -> tuple[Float32, Float32]:
+    def _project(self, X: Float32, work: Float32) -> tuple[Float32, Float32]:
         """Exact integer projections (n, n_dims) and the factor (n, 1) that makes them `real`."""
         n = len(X)
         left, right = self._block_signs.shape[1:]
-        whole, scale = self._quantise(X)
+        whole, step = self._quantise(X)
         padded = np.zeros((n, self._width), np.float32)
         np.multiply(whole, self._signs, out=padded[:, : self.n_features])
         spread: Float32 = self._left @ padded.reshape(n, left, right)
         spread = (spread.reshape(-1, right) @ self._right).reshape(n, self._width)
-        whole, scale_2 = self._quantise(spread)
-        signed: Float32 = whole.reshape(n, 1, left, right) * self._block_signs
+        whole, step_2 = self._quantise(np.take(spread, self._shuffle, axis=1))
+        signed = work[0, : n * self._block_signs.size].reshape(n, *self._block_signs.shape)
+        np.multiply(whole.reshape(n, 1, left, right), self._block_signs, out=signed)
         if self._reduce is not None:
             signed = self._reduce @ signed
-        out = (signed.reshape(-1, right) @ self._right).reshape(n, -1)[:, : self.n_dims]
+        groups = signed.reshape(-1, right)
+        mixed = np.matmul(groups, self._right, out=work[1, : groups.size].reshape(groups.shape))
+        out = mixed.reshape(n, -1)[:, : self.n_dims]
         norm = np.float32(np.sqrt(float(self._mixed) * self.n_dims))
-        return out, np.reciprocal(scale * scale_2 * norm)
+        return out, step * step_2 / norm
 
     def _quantise(self, X: Float32) -> tuple[Float32, Float32]:
-        """Integers of magnitude up to ``_limit`` and the scale (n, 1) that was applied."""
+        """Integers of magnitude up to ``_limit``, and what one of them stands for, (n, 1)."""
         peak = np.abs(X).max(axis=1, keepdims=True)
         scale = self._limit / np.maximum(peak, _TINY)
         whole = X * scale
-        return np.rint(whole, out=whole), scale
+        return np.rint(whole, out=whole), np.reciprocal(scale)
 
 
 def _hadamard(size: int) -> Float32:
@@ -167,8 +179,8 @@ def _hadamard(size: int) -> Float32:
     return matrix
 
 
-def _random_signs(count: int, seed: int) -> Float32:
-    """+1 and -1 from the raw stream of PCG64, lowest bit of each word first."""
-    words = np.random.PCG64(seed).random_raw(-(-count // 64)).astype("<u8")
+def _random_signs(count: int, stream: np.random.PCG64) -> Float32:
+    """+1 and -1 from the raw stream, lowest bit of each word first."""
+    words = stream.random_raw(-(-count // 64)).astype("<u8")
     bits = np.unpackbits(words.view(np.uint8), bitorder="little")[:count]
     return 1.0 - 2.0 * bits.astype(np.float32)

@@ -17,11 +17,13 @@ Not done here: telling strangers (`hdc.ood`).
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hdc import _state
 from hdc._checks import (
     Bits,
     Float32,
@@ -29,7 +31,6 @@ from hdc._checks import (
     IntArray,
     RandomState,
     check_count,
-    check_dims,
     derive_seed,
 )
 from hdc._estimator import (
@@ -40,12 +41,13 @@ from hdc._estimator import (
     check_X,
     check_y,
 )
-from hdc.accumulators import Accumulators
+from hdc.accumulators import Accumulators, Rule
 from hdc.covariance import PooledCovariance
 from hdc.hypervector import hamming
 from hdc.projection import SignedHadamard
 from hdc.whitening import Shrinkage, Whitening
 
+_KIND, _VERSION = "hdc.PrototypeClassifier", 1
 _SHARPNESS = 20.0  # of predict_proba: e-fold for a difference of 0.05 in cosine
 _MAX_LEARNING_RATE = 1000.0
 
@@ -79,6 +81,9 @@ class PrototypeClassifier(ClassifierMixin, Estimator):
     ['up', 'on']
     """
 
+    classes_: NDArray[Any]
+    n_features_in_: int
+
     def __init__(
         self,
         n_dims: int = 8192,
@@ -101,13 +106,14 @@ class PrototypeClassifier(ClassifierMixin, Estimator):
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> PrototypeClassifier:
         """Forget everything and learn samples (n, n_features) of classes (n,)."""
-        X = check_X(self, X, reset=True)
+        # On a scratch object: a refused call must leave what was learned before as it was.
+        X = check_X(PrototypeClassifier(), X)
         y = check_y(y, len(X))
         self._start(X.shape[1], y)
         rows = self._count(X, y)
         self.refresh()
         if self.update != "bundle":
-            self._learn_epochs(X, rows)
+            self._learn_epochs(self._encode(X), rows, self.update)
         return self
 
     def partial_fit(
@@ -124,24 +130,25 @@ class PrototypeClassifier(ClassifierMixin, Estimator):
         classes : announces classes of which there are no samples yet; never predicted until then
         """
         is_first = not hasattr(self, "n_features_in_")
-        X = check_X(self, X, reset=is_first)
+        X = check_X(self, X)
         y = check_y(y, len(X))
-        known = y if classes is None else np.concatenate([check_y(classes, len(list(classes))), y])
+        known = y if classes is None else np.union1d(check_y(classes, len(np.asarray(classes))), y)
         if is_first:
             self._start(X.shape[1], known)
         else:
-            self._announce(known)
-        had = self.statistics_.classes_
+            self._announce(self._united(self.classes_, known))
+        n_classes = len(self.statistics_.classes_)
         rows = self._count(X, y)
-        if self.update == "bundle":
-            grown = len(self.statistics_.classes_) > len(had)
-            if grown or self.counts_.sum() >= 2 * self.n_refreshed_:
-                self.refresh()
-            self._derive(np.unique(rows))
-        else:
+        if self.update != "bundle":
             if is_first:
                 self.refresh()
-            self._learn(self._encode(X), rows, first_pass=True)
+            self.accumulators_.learn(rows, self._encode(X), self.update, self.learning_rate)
+            return self
+        has_new = len(self.statistics_.classes_) > n_classes
+        if has_new or self.counts_.sum() >= 2 * self.n_refreshed_:
+            self.refresh()
+        else:
+            self._derive(np.unique(rows))
         return self
 
     def refresh(self) -> PrototypeClassifier:
@@ -152,8 +159,7 @@ class PrototypeClassifier(ClassifierMixin, Estimator):
         if self.whiten:
             form: Literal["discriminant", "full"] = "discriminant" if bundled else "full"
             self.whitening_ = Whitening.of(self.statistics_, shrinkage=self.shrinkage, form=form)
-        width = self.whitening_.n_outputs if self.whiten else self.n_features_in_
-        self.projection_ = SignedHadamard(width, self.n_dims, self.seed_)
+        self._set_projection()
         if bundled:
             self._derive(self.statistics_.classes_)
         return self
@@ -162,7 +168,7 @@ class PrototypeClassifier(ClassifierMixin, Estimator):
         """Forget one class; `ValueError` if there is none of this name or no other."""
         check_is_fitted(self)
         found = np.flatnonzero(self.classes_ == label)
-        if len(found) != 1 or len(self.classes_) == 1:
+        if not len(found) or len(self.classes_) == 1:
             raise ValueError(f"cannot remove {label!r} from classes {self.classes_.tolist()}")
         row = int(found[0])
         codes = self.statistics_.classes_
@@ -185,8 +191,8 @@ class PrototypeClassifier(ClassifierMixin, Estimator):
         check_is_fitted(other)
         if self.update != "bundle" or other.update != "bundle":
             raise ValueError(f"updates are {self.update!r} and {other.update!r}, expected 'bundle'")
-        self._announce(other.classes_)
-        theirs = PooledCovariance(other.n_features_in_).merge(other.statistics_)
+        self._announce(self._united(self.classes_, other.classes_))
+        theirs = copy(other.statistics_)
         theirs.classes_ = np.searchsorted(self.classes_, other.classes_)[theirs.classes_]
         self.statistics_.merge(theirs)
         return self.refresh()
@@ -206,7 +212,8 @@ class PrototypeClassifier(ClassifierMixin, Estimator):
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the class (n,) of the nearest prototype; the first of equals."""
-        return np.asarray(self.classes_[np.argmax(self._cosines(X), axis=1)])
+        nearest = np.argmax(self._cosines(X), axis=1)
+        return np.asarray(self.classes_[nearest])
 
     @property
     def prototypes_(self) -> Bits:
@@ -225,6 +232,52 @@ class PrototypeClassifier(ClassifierMixin, Estimator):
         """Bytes of the prototypes."""
         return self.prototypes_.nbytes
 
+    def to_state(self) -> tuple[_state.Header, _state.Arrays]:
+        """Return header and arrays; `from_state` continues identically."""
+        check_is_fitted(self)
+        parts = {"statistics": self.statistics_.to_state()}
+        if self.whiten:
+            parts["whitening"] = self.whitening_.to_state()
+        header = _state.make_header(
+            _KIND,
+            _VERSION,
+            parameters=self.get_params() | {"random_state": self.seed_},
+            classes=self.classes_.tolist(),
+            n_refreshed=self.n_refreshed_,
+            **{name: part_header for name, (part_header, _) in parts.items()},
+        )
+        arrays: _state.Arrays = {
+            "sums": self.accumulators_.sums.copy(),
+            "bits": self.prototypes_.copy(),
+        }
+        for name, (_, part_arrays) in parts.items():
+            arrays |= _state.nest(name, part_arrays)
+        return header, arrays
+
+    @classmethod
+    def from_state(cls, header: _state.Header, arrays: _state.Arrays) -> PrototypeClassifier:
+        """Rebuild what `to_state` gave; raises `ValueError` for anything else."""
+        _state.check_header(header, _KIND, _VERSION)
+        new = cls(**_state.parameters(header, cls().get_params()))
+        labels = _state.field(header, "classes")
+        statistics = PooledCovariance.from_state(*_state.nested("statistics", header, arrays))
+        new._start(statistics.n_features, check_y(labels, len(labels)))
+        if new.classes_.tolist() != labels or not (statistics.classes_ < len(labels)).all():
+            raise ValueError(f"state has classes {labels}, expected distinct ascending labels")
+        new.statistics_ = statistics
+        if new.whiten:
+            new.whitening_ = Whitening.from_state(*_state.nested("whitening", header, arrays))
+        new._set_projection()
+        new.n_refreshed_ = _state.number(header, "n_refreshed")
+        kept = new.accumulators_
+        kept.sums = _state.take(arrays, "sums", kept.sums.shape, np.int32)
+        kept.bits = _state.take(arrays, "bits", kept.bits.shape, np.uint64)
+        return new
+
+    def _set_projection(self) -> None:
+        width = self.whitening_.n_outputs if self.whiten else self.n_features_in_
+        self.projection_ = SignedHadamard(width, self.n_dims, self.seed_)
+
     def _start(self, n_features: int, labels: NDArray[Any]) -> None:
         """Begin with no class, after a check of all parameters."""
         if self.update not in ("bundle", "adapt", "online"):
@@ -232,20 +285,26 @@ class PrototypeClassifier(ClassifierMixin, Estimator):
         if not 0 < self.learning_rate <= _MAX_LEARNING_RATE:
             raise ValueError(f"learning_rate is {self.learning_rate}, expected 0 to 1000, above 0")
         check_count(self.epochs, "epochs", 0)
+        is_bundle, classes = self.update == "bundle", self._united(labels[:0], labels)
+        accumulators = Accumulators(self.n_dims, has_sums=not is_bundle)
         self.seed_ = derive_seed(self.random_state)
         self.statistics_ = PooledCovariance(n_features, np.float32 if self.whiten else None)
-        self.accumulators_ = Accumulators(check_dims(self.n_dims))
-        self.classes_ = labels[:0]
-        self.n_refreshed_ = 0.0
-        self._announce(labels)
+        self.accumulators_ = accumulators
+        self.classes_ = classes[:0]
+        self._announce(classes)
+        self.n_features_in_ = n_features
 
-    def _announce(self, labels: NDArray[Any]) -> None:
-        """Make room for classes that are new; nothing changes if they are too many."""
-        if len(self.classes_) and (labels.dtype.kind == "U") != (self.classes_.dtype.kind == "U"):
-            raise ValueError(f"labels are {labels.dtype}, expected the kind of {self.classes_.dtype}")
-        classes = np.union1d(self.classes_, labels)
+    def _united(self, known: NDArray[Any], labels: NDArray[Any]) -> NDArray[Any]:
+        """All classes in ascending order, refused if they are too many or of two kinds."""
+        if (labels.dtype.kind == "U") != (known.dtype.kind == "U"):
+            raise ValueError(f"labels are {labels.dtype}, expected the kind of {known.dtype}")
+        classes = np.union1d(known, labels)
         if len(classes) > check_count(self.max_classes, "max_classes"):
             raise ValueError(f"{len(classes)} classes, expected at most {self.max_classes}")
+        return classes
+
+    def _announce(self, classes: NDArray[Any]) -> None:
+        """Make room for classes that are new among all ``classes``."""
         moved = np.searchsorted(classes, self.classes_)
         for row in np.setdiff1d(np.arange(len(classes)), moved):
             self.accumulators_.insert(int(row))
@@ -266,27 +325,14 @@ class PrototypeClassifier(ClassifierMixin, Estimator):
         at = np.searchsorted(self.statistics_.classes_, rows)
         self.accumulators_.bits[rows] = self._encode(self.statistics_.class_means_[at])
 
-    def _learn_epochs(self, X: Float32, rows: IntArray) -> None:
+    def _learn_epochs(self, hypervectors: Bits, rows: IntArray, rule: Rule) -> None:
         """Bundle every sample once, then repeat until an epoch without mistakes."""
-        hypervectors = self._encode(X)
-        rng = check_random_state(self.seed_)
-        self._learn(hypervectors, rows, first_pass=True)
+        accumulators, rng = self.accumulators_, check_random_state(self.seed_)
+        accumulators.bundle(rows, hypervectors)
         for _ in range(self.epochs):
             order = rng.permutation(len(rows))
-            if self._learn(hypervectors[order], rows[order], first_pass=False) == 0:
+            if not accumulators.learn(rows[order], hypervectors[order], rule, self.learning_rate):
                 break
-
-    def _learn(self, hypervectors: Bits, rows: IntArray, *, first_pass: bool) -> int:
-        """Learn samples in order; the first of a class is bundled. Return the mistakes."""
-        mistakes = 0
-        for row, hypervector in zip(rows.tolist(), hypervectors, strict=True):
-            if first_pass and not self.accumulators_.sums[row].any():
-                self.accumulators_.add(row, hypervector)
-            else:
-                mistakes += self.accumulators_.learn(
-                    row, hypervector, self.update, self.learning_rate
-                )
-        return mistakes
 
     def _cosines(self, X: ArrayLike) -> Float64:
         check_is_fitted(self)

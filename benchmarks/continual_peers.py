@@ -1,0 +1,210 @@
+"""The peers of the continual benchmark: how each is built, tuned on validation data, and run.
+
+Every peer gets the view of the features and the settings that serve it best on a fifth of its
+training data. Streaming peers see one domain after the other, joint ones everything at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from benchmarks.features import FeatureSet, Labels, Matrix
+from benchmarks.peers.backprop import BackpropClassifier
+from benchmarks.peers.streaming import NearestMean, RanPAC, StreamingLDA
+from benchmarks.splits import Stream, View, validation_part
+
+JOINT_HIDDEN = 256
+
+
+@dataclass
+class Outcome:
+    """One method on one stream.
+
+    Attributes
+    ----------
+    final : accuracy of each domain at the end of the stream.
+    learned : accuracy of each domain right after it was learned; empty for joint training.
+    routing : share of test samples sent to a slot of their own domain; NaN where nothing routes.
+    n_bytes : of everything learned.
+    seconds : of one core, for learning alone.
+    """
+
+    method: str
+    final: list[float]
+    learned: list[float] = field(default_factory=list)
+    routing: float = np.nan
+    n_bytes: int = 0
+    n_labels: int = 0
+    seconds: float = 0.0
+    detail: str = ""
+
+    @property
+    def average(self) -> float:
+        """Average final accuracy over domains."""
+        return float(np.mean(self.final))
+
+    @property
+    def forgetting(self) -> float:
+        """Accuracy lost since a domain was learned, averaged over all domains but the last."""
+        if not self.learned:
+            return np.nan
+        return float(np.mean(np.subtract(self.learned, self.final)[:-1]))
+
+
+class Model(Protocol):
+    """What a peer must do: `learn` once (joint) or once per domain (streaming), then answer."""
+
+    def predict(self, X: Matrix) -> Labels:
+        """Return class indices (n_samples,)."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of everything learned."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A method, and the candidates among which validation chooses.
+
+    Attributes
+    ----------
+    build : called with n_features, n_classes, seed and the settings.
+    views, settings : the candidates are all pairs of the two.
+    while_tuning : settings that replace the candidates' own for the time of tuning.
+    """
+
+    name: str
+    build: Callable[..., Any]
+    views: Sequence[View]
+    settings: Sequence[Mapping[str, Any]] = ({},)
+    while_tuning: Mapping[str, Any] = field(default_factory=dict)
+    is_joint: bool = False
+
+    def run(self, data: FeatureSet, stream: Stream, seed: int) -> Outcome:
+        """Tune on a part of the training rows, then learn all of them and be tested."""
+        pairs = list(itertools.product(self.views, self.settings))
+        best = pairs[0]
+        if len(pairs) > 1:
+            part = validation_part(data, stream, seed)
+            outcomes = [
+                self._run_one(data, part, seed, view, {**settings, **self.while_tuning})
+                for view, settings in pairs
+            ]
+            best = pairs[int(np.argmax([outcome.average for outcome in outcomes]))]
+        return self._run_one(data, stream, seed, *best)
+
+    def _run_one(
+        self, data: FeatureSet, stream: Stream, seed: int, view: View, settings: Mapping[str, Any]
+    ) -> Outcome:
+        everything = np.concatenate(stream.train)
+        X = view.of(data, everything if self.is_joint else stream.train[0])
+        model = self.build(X.shape[1], len(data.classes), seed, **settings)
+        learned, seconds = [], 0.0
+        for domain, rows in enumerate([everything] if self.is_joint else stream.train):
+            start = time.process_time()
+            (model.fit if self.is_joint else model.partial_fit)(X[rows], data.y[rows])
+            seconds += time.process_time() - start
+            if not self.is_joint:
+                test = stream.test[domain]
+                learned.append(accuracy(model.predict(X[test]), data.y[test]))
+        return Outcome(
+            self.name,
+            final=[accuracy(model.predict(X[test]), data.y[test]) for test in stream.test],
+            learned=learned,
+            n_bytes=model.n_bytes,
+            n_labels=len(everything),
+            seconds=seconds,
+            detail=", ".join([str(view), *(f"{k}={v}" for k, v in settings.items())]),
+        )
+
+
+def accuracy(predicted: Labels, y: Labels) -> float:
+    """Share of right answers."""
+    return float(np.mean(predicted == y))
+
+
+class LogisticRegression:
+    """Softmax regression with an L2 penalty, by scikit-learn."""
+
+    def __init__(self, C: float) -> None:
+        from sklearn.linear_model import LogisticRegression as Solver
+
+        self._solver = Solver(C=C, max_iter=300)
+
+    def fit(self, X: Matrix, y: Labels) -> LogisticRegression:
+        with warnings.catch_warnings():  # 300 steps are enough: more do not change the accuracy
+            warnings.simplefilter("ignore")
+            self._solver.fit(X, y)
+        return self
+
+    def predict(self, X: Matrix) -> Labels:
+        return np.asarray(self._solver.predict(X))
+
+    @property
+    def n_bytes(self) -> int:
+        return 4 * (self._solver.coef_.size + self._solver.intercept_.size)
+
+
+class Network(BackpropClassifier):
+    """The backpropagation peer, with its size."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of weights, biases and standardisation."""
+        arrays = (*self.weights, *self.biases, self._mean, self._scale)
+        return sum(array.nbytes for array in arrays)
+
+
+def _nearest_mean(n_features: int, n_classes: int, seed: int) -> NearestMean:
+    return NearestMean(n_features, n_classes)
+
+
+def _slda(n_features: int, n_classes: int, seed: int, shrinkage: float) -> StreamingLDA:
+    return StreamingLDA(n_features, n_classes, shrinkage)
+
+
+def _ranpac(n_features: int, n_classes: int, seed: int, n_random: int) -> RanPAC:
+    return RanPAC(n_features, n_classes, n_random, seed)
+
+
+def _logistic(n_features: int, n_classes: int, seed: int, C: float) -> LogisticRegression:
+    return LogisticRegression(C)
+
+
+def _network(n_features: int, n_classes: int, seed: int, **settings: Any) -> Network:
+    return Network(hidden=(JOINT_HIDDEN,), random_state=seed, **settings)
+
+
+def _grid(**choices: Sequence[Any]) -> list[dict[str, Any]]:
+    return [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
+
+
+ANY_VIEW = [View(taps, standardise) for taps in ("all", "embedding") for standardise in (True, False)]
+STANDARDISED = [View("all"), View("embedding")]
+NETWORKS = _grid(activation=["tanh", "relu"], learning_rate=[1e-4, 3e-4, 1e-3])
+RANDOM_NETWORKS = _grid(
+    activation=["tanh", "relu"], learning_rate=[1e-3, 3e-3, 1e-2], freeze_hidden=[True]
+)
+
+PEERS = (
+    Peer("nearest class mean", _nearest_mean, ANY_VIEW),
+    Peer("SLDA", _slda, ANY_VIEW, _grid(shrinkage=[1e-4, 1e-2, 1e-1])),
+    Peer("RanPAC-2000", _ranpac, ANY_VIEW, _grid(n_random=[2000])),
+    Peer("RanPAC-5000", _ranpac, ANY_VIEW, _grid(n_random=[5000]), {"n_random": 2000}),
+    Peer(
+        "logistic regression, joint",
+        _logistic,
+        STANDARDISED,
+        _grid(C=[1e-4, 1e-3, 1e-2]),
+        is_joint=True,
+    ),
+    Peer("backprop MLP, joint", _network, STANDARDISED, NETWORKS, is_joint=True),
+    Peer("random frozen hidden, joint", _network, STANDARDISED, RANDOM_NETWORKS, is_joint=True),
+)

@@ -1,0 +1,129 @@
+"""Every compiled loop against its NumPy twin."""
+
+import inspect
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adaptors import _backend, _twins
+from adaptors.activations import BY_CODE
+
+kernels = pytest.importorskip("adaptors._kernels")
+
+seeds = st.integers(0, 2**32 - 1)
+sizes = st.integers(1, 40)
+
+
+def draw(seed, *shapes):
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+
+def close(actual, expected):
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=2e-5)
+
+
+def arguments_of(function):
+    return list(inspect.signature(getattr(function, "py_func", function)).parameters)
+
+
+@pytest.mark.parametrize("kernel", kernels.KERNELS, ids=lambda k: k.__name__)
+def test_every_kernel_has_a_twin_with_the_same_arguments(kernel):
+    assert arguments_of(kernel) == arguments_of(getattr(_twins, kernel.__name__))
+
+
+def test_no_compiled_function_is_missing_from_the_table():
+    source = inspect.getsource(kernels)
+    assert source.count("\n@kernel(") == len(kernels.KERNELS)
+
+
+def test_both_sides_bound_a_delta_alike():
+    assert kernels.MAX_DELTA == _twins.MAX_DELTA
+
+
+def test_fastmath_keeps_nan_and_infinity():
+    assert not kernels.FASTMATH & {"nnan", "ninf", "fast"}
+    X, W, b = draw(0, (2, 3), (4, 3), 4)
+    X[0, 1], Z = np.nan, np.empty((2, 4), dtype=np.float32)
+    kernels.affine(X, W, b, Z)
+    assert np.isnan(Z[0]).all()
+    assert np.isfinite(Z[1]).all()
+
+
+@given(seeds, sizes, sizes, sizes)
+@settings(max_examples=40, deadline=None)
+def test_affine_equals_its_twin(seed, n, n_inputs, n_units):
+    X, W, b = draw(seed, (n, n_inputs), (n_units, n_inputs), n_units)
+    fast, slow = np.empty((2, n, n_units), dtype=np.float32)
+    kernels.affine(X, W, b, fast)
+    _twins.affine(X, W, b, slow)
+    close(fast, slow)
+
+
+@pytest.mark.parametrize("module", [kernels, _twins], ids=["kernel", "twin"])
+def test_a_row_of_affine_does_not_depend_on_its_neighbours(module):
+    X, W, b = draw(1, (19, 70), (5, 70), 5)
+    together, alone = np.empty((2, 19, 5), dtype=np.float32)
+    module.affine(X, W, b, together)
+    for i in range(19):
+        module.affine(X[i : i + 1], W, b, alone[i : i + 1])
+    np.testing.assert_array_equal(together, alone)
+
+
+@given(seeds, sizes, sizes, st.sampled_from(range(len(BY_CODE))), st.sampled_from([0, 1]))
+@settings(max_examples=80, deadline=None)
+def test_dense_step_equals_its_twin(seed, n_inputs, n_units, activation, loss):
+    x, target, W, b = draw(seed, n_inputs, n_units, (n_units, n_inputs), n_units)
+    fast, slow = (W.copy(), b.copy(), np.empty_like(b)), (W.copy(), b.copy(), np.empty_like(b))
+    kernels.dense_step(x, target, activation, loss, 0.7, *fast)
+    _twins.dense_step(x, target, activation, loss, 0.7, *slow)
+    for a, e in zip(fast, slow, strict=True):
+        close(a, e)
+
+
+@pytest.mark.parametrize("module", [kernels, _twins], ids=["kernel", "twin"])
+def test_dense_step_clips_and_counts_an_excessive_delta(module):
+    W = np.array([[1000.0], [0.0]], dtype=np.float32)
+    b, h = np.zeros((2, 2), dtype=np.float32)
+    x, target = np.ones(1, dtype=np.float32), np.zeros(2, dtype=np.float32)
+    assert module.dense_step(x, target, 4, 0, 1.0, W, b, h) == 1
+    assert W.ravel().tolist() == [950.0, 0.0]
+
+
+@given(seeds, sizes, st.integers(1, 12))
+@settings(max_examples=40, deadline=None)
+def test_softmax_step_equals_its_twin(seed, n_inputs, n_classes):
+    x, W, b = draw(seed, n_inputs, (n_classes, n_inputs), n_classes)
+    fast, slow = (W.copy(), b.copy(), np.empty_like(b)), (W.copy(), b.copy(), np.empty_like(b))
+    kernels.softmax_step(x, n_classes - 1, 0.7, *fast)
+    _twins.softmax_step(x, n_classes - 1, 0.7, *slow)
+    for a, e in zip(fast, slow, strict=True):
+        close(a, e)
+
+
+def test_kernels_accept_read_only_inputs():
+    X, W, b = draw(3, (2, 3), (4, 3), 4)
+    for array in (X, W, b):
+        array.flags.writeable = False
+    kernels.affine(X, W, b, np.empty((2, 4), dtype=np.float32))
+
+
+def test_a_kernel_compiles_where_no_cache_can_be_written(monkeypatch):
+    real = kernels.nb.njit
+
+    def without_cache(signature, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(signature, **options)
+
+    monkeypatch.setattr(kernels.nb, "njit", without_cache)
+    add = kernels.kernel(kernels.f4(kernels.f4))(lambda x: x + 1)
+    assert add(1.0) == 2.0
+
+
+@pytest.mark.parametrize(("value", "name"), [("1", "_twins"), ("0", "_kernels"), ("", "_kernels")])
+def test_the_switch_follows_numba_disable_jit(monkeypatch, value, name):
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", value)
+    assert _backend.kernels.__wrapped__().__name__ == f"adaptors.{name}"

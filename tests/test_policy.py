@@ -1,0 +1,141 @@
+"""The policy as a table: states, what leads out of them, and what is never done."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_runtime.bank import Answer
+from edge_runtime.policy import Policy, PolicySettings
+
+
+def answer(p_value: float, slot: int | None = 0, best: int = 0) -> Answer:
+    return Answer(np.ones(3) / 3, best=best, slot=slot, p_value=p_value, n_scores=500)
+
+
+def stable_policy(**settings: float) -> Policy:
+    policy = Policy(PolicySettings(**settings))
+    policy.on_calibrated(500, 0)
+    return policy
+
+
+def asking_policy(**settings: float) -> Policy:
+    policy = stable_policy(**settings)
+    for sample_id in range(100):
+        policy.observe(sample_id, answer(0.002), 0)
+        if policy.state == "asking":
+            return policy
+    raise AssertionError("a hundred strangers raised no alarm")
+
+
+def kinds(events: list) -> list[str]:
+    return [event.kind for event in events]
+
+
+def test_everything_is_wanted_until_the_rate_can_be_promised() -> None:
+    policy = Policy(PolicySettings(false_alarm_rate=0.05))
+    assert policy.observe(0, answer(1.0, slot=None), 0)[1]
+    policy.on_calibrated(19, 0)
+    assert policy.state == "learning"
+    policy.on_calibrated(20, 0)
+    assert policy.state == "stable"
+
+
+def test_a_single_stranger_is_named_and_nothing_else_happens() -> None:
+    policy = stable_policy()
+    events, wants_label = policy.observe(0, answer(0.002), 0)
+    assert kinds(events) == ["strange"]
+    assert not wants_label
+    assert policy.state == "stable"
+
+
+def test_strangers_that_go_on_are_a_drift_within_twenty_samples() -> None:
+    policy = stable_policy()
+    seen = [kinds(policy.observe(i, answer(0.002), 0)[0]) for i in range(20)]
+    assert any("drift" in each for each in seen)
+
+
+def test_uniform_p_values_raise_no_alarm_in_ten_thousand_samples() -> None:
+    policy = stable_policy()
+    p_values = np.random.default_rng(0).uniform(size=10_000)
+    events = [e for i, p in enumerate(p_values) for e in policy.observe(i, answer(p), 0)[0]]
+    assert "drift" not in kinds(events)
+
+
+def test_a_drift_that_ends_by_itself_is_said_to_be_known_again() -> None:
+    policy = asking_policy()
+    seen = [kinds(policy.observe(200 + i, answer(0.5), 0)[0]) for i in range(60)]
+    assert any("known" in each for each in seen)
+    assert policy.state == "stable"
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 8), st.integers(2, 12))
+def test_no_class_ever_costs_more_labels_than_promised(seed: int, delay: int, limit: int) -> None:
+    policy = asking_policy(labels_per_class=limit)
+    rng = np.random.default_rng(seed)
+    counts, on_the_way = np.zeros(3, int), []
+    for sample_id in range(1000, 1400):
+        if policy.state != "asking":
+            break
+        _, wants = policy.observe(sample_id, answer(0.002), int(rng.integers(3)))
+        if wants:
+            on_the_way.append((sample_id + delay, sample_id, int(rng.integers(3))))
+        while on_the_way and on_the_way[0][0] <= sample_id:
+            _, asked_id, k = on_the_way.pop(0)
+            counts[k] += 1
+            if policy.on_label(asked_id, k) == "decide":
+                policy.on_verdict(policy.judge(int(counts.sum()), 0.5, 0.5, 0.5), None)
+    assert counts.max() <= limit
+
+
+def test_answers_that_never_come_do_not_keep_it_asking_for_ever() -> None:
+    policy = asking_policy(patience_samples=100)
+    for sample_id in range(1000, 1101):
+        policy.observe(sample_id, answer(0.002), 0)
+    assert policy.is_decision_due()
+
+
+@pytest.mark.parametrize(
+    ("existing", "adapted", "grown", "verdict"),
+    [
+        (0.3, 0.4, 0.9, "grow"),
+        (0.3, 0.9, 0.4, "adapt"),
+        (0.9, 0.9, 0.9, "adapt"),
+        (0.9, 0.5, 0.91, "reject"),
+        (0.8, 0.85, 0.84, "grow"),
+    ],
+)
+def test_the_last_trial_decides(
+    existing: float, adapted: float, grown: float, verdict: str
+) -> None:
+    policy = stable_policy()
+    assert policy.judge(100, existing, adapted, grown) == verdict
+
+
+def test_an_early_trial_waits_unless_the_gain_is_beyond_chance() -> None:
+    policy = asking_policy()
+    assert policy.judge(20, 0.7, 0.7, 0.8) == "wait"
+    assert policy.judge(20, 0.3, 0.3, 0.9) == "grow"
+
+
+def test_a_rejected_growth_is_not_asked_about_again_at_once() -> None:
+    policy = asking_policy(rest_samples=50)
+    policy.on_verdict("reject", None)
+    quiet = [policy.observe(500 + i, answer(0.002), 0)[0] for i in range(49)]
+    assert all(kinds(events) == ["strange"] for events in quiet)
+
+
+def test_a_stream_that_moved_to_another_slot_is_said_to_be_known() -> None:
+    policy = stable_policy()
+    policy.observe(0, answer(0.5, slot=0), 0)
+    seen = [e for i in range(8) for e in policy.observe(i, answer(0.5, slot=3), 0)[0]]
+    assert kinds(seen) == ["known"]
+    assert policy.slot == 3
+
+
+@pytest.mark.parametrize("rate", [0.0, -0.1, 0.5, 2.0, float("nan")])
+def test_a_rate_that_cannot_be_promised_is_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match="false_alarm_rate"):
+        PolicySettings(false_alarm_rate=rate)
