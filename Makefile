@@ -6,6 +6,8 @@ BIN    := $(VENV)/bin
 LEGACY        ?= .venv-legacy
 LEGACY_PYTHON ?= $(shell for p in $(PYTHON) python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+# The matrices are small: threads of a BLAS that wait for one another cost far more than they save.
+export OPENBLAS_NUM_THREADS ?= 1
 PIP_FLAGS := --quiet --disable-pip-version-check
 QUICK := -m "not slow" -q
 

@@ -151,15 +151,17 @@ class TargetProjectionClassifier(contract.ClassifierMixin, contract.Estimator):
         y = contract.check_y(y, len(X))
         weights = None if sample_weight is None else checked_weights(sample_weight, len(X))
         known = y if classes is None else contract.check_y(classes, len(classes))
+        for labels in (known, getattr(self, "classes_", known)):
+            _check_same_kind(y, labels)
         self._meet(known, X.shape[1])
         self._meet(y, X.shape[1])
         if weights is not None:
             X, y, weights = X[weights > 0], y[weights > 0], weights[weights > 0]
         self._scaler.update(X, weights)
-        labels = self._indices(y)
+        indices = self._indices(y)
         for start in range(0, len(X), self.batch_size):
             rows = slice(start, start + self.batch_size)
-            self._step(X[rows], labels[rows], None if weights is None else weights[rows], 1.0)
+            self._step(X[rows], indices[rows], None if weights is None else weights[rows], 1.0)
         return self
 
     def decision_function(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -252,11 +254,6 @@ class TargetProjectionClassifier(contract.ClassifierMixin, contract.Estimator):
         if not hasattr(self, "classes_"):
             rng = contract.check_random_state(self.random_state)
             return self._begin(n_features, np.unique(labels), rng)
-        if labels.dtype.kind != self.classes_.dtype.kind:
-            raise ValueError(
-                f"labels are {labels.dtype}, expected {self.classes_.dtype} as before: integers "
-                "or strings, never both."
-            )
         new = sorted(set(labels.tolist()) - self._index.keys())
         if new:
             self.network_.add_classes(len(new))
@@ -306,6 +303,14 @@ class TargetProjectionClassifier(contract.ClassifierMixin, contract.Estimator):
         for width in self.hidden:
             Dense(width, self.activation)
         local_loss(self.loss)
+
+
+def _check_same_kind(y: npt.NDArray[Any], known: npt.NDArray[Any]) -> None:
+    if y.dtype.kind != known.dtype.kind:
+        raise ValueError(
+            f"labels are {y.dtype}, expected {known.dtype} as the known classes: integers or "
+            "strings, never both."
+        )
 
 
 def _distinct_rows(

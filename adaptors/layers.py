@@ -17,7 +17,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,33 +41,6 @@ class Goal(NamedTuple):
     y: Labels
     loss: LocalLoss
     weights: Array | None = None
-
-
-class Layer(Protocol):
-    """What the network asks of a layer that learns."""
-
-    @property
-    def arrays(self) -> dict[str, Array]:
-        """The learned arrays by name, not copied."""
-        ...
-
-    @property
-    def n_units(self) -> int:
-        """Length of a label code of this layer."""
-        ...
-
-    @property
-    def code_range(self) -> tuple[float, float]:
-        """The two values that an entry of a label code may take."""
-        ...
-
-    def forward(self, X: Array) -> Array:
-        """Return the output for each row of X."""
-        ...
-
-    def learn(self, X: Array, goal: Goal, rate: float) -> Array:
-        """Take one step towards the goal; return the output from before it."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -196,10 +196,13 @@ class TargetProjectionNetwork:
         self.output = Dense(n_classes, "linear").restore(width, parts.pop("output"))
         if parts:
             raise ValueError(f"state has arrays of unknown layers {sorted(parts)}.")
-        for (_, layer), factor in zip(self._places(), header["rate_factors"], strict=True):
-            if not 0.0 < float(factor) <= 1.0:
+        factors = header["rate_factors"]
+        if len(factors) != len(self._places()):
+            raise ValueError(f"state has rate factors {factors!r}, expected one per layer.")
+        for (_, layer), factor in zip(self._places(), factors, strict=True):
+            if not isinstance(factor, float) or not 0.0 < factor <= 1.0:
                 raise ValueError(f"state has rate factor {factor!r}, expected within (0, 1].")
-            layer.rate_factor = float(factor)
+            layer.rate_factor = factor
         # Last, because the arrays have now shown that these sizes are real.
         self._codes = [self._codes_of(i, range(n_classes)) for i in range(len(self.layers))]
 

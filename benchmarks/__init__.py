@@ -1,0 +1,1 @@
+"""What the project measures, and against what; see the README beside this file."""

@@ -135,7 +135,9 @@ def thinned(data: FeatureSet, n_rows: int) -> FeatureSet:
 
 
 def _protocol(data: FeatureSet, options: Options) -> str:
-    labels = "all labels" if options.labels is None else f"{options.labels} labels per class and domain"
+    labels = (
+        "all labels" if options.labels is None else f"{options.labels} labels per class and domain"
+    )
     return (
         f"{len(data.y)} samples, {data.X.shape[1]} features, {len(data.classes)} classes; "
         f"{' -> '.join(data.domains)}; {labels}; 80/20 split per class and domain; "

@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.features import FeatureSet, Labels, Matrix
 from benchmarks.peers.backprop import BackpropClassifier
 from benchmarks.peers.streaming import NearestMean, RanPAC, StreamingLDA
-from benchmarks.splits import Stream, View, validation_part
+from benchmarks.splits import Stream, View, grid, validation_part
 
 JOINT_HIDDEN = 256
 
@@ -182,27 +182,25 @@ def _network(n_features: int, n_classes: int, seed: int, **settings: Any) -> Net
     return Network(hidden=(JOINT_HIDDEN,), random_state=seed, **settings)
 
 
-def _grid(**choices: Sequence[Any]) -> list[dict[str, Any]]:
-    return [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
-
-
-ANY_VIEW = [View(taps, standardise) for taps in ("all", "embedding") for standardise in (True, False)]
+ANY_VIEW = [
+    View(taps, standardise) for taps in ("all", "embedding") for standardise in (True, False)
+]
 STANDARDISED = [View("all"), View("embedding")]
-NETWORKS = _grid(activation=["tanh", "relu"], learning_rate=[1e-4, 3e-4, 1e-3])
-RANDOM_NETWORKS = _grid(
+NETWORKS = grid(activation=["tanh", "relu"], learning_rate=[1e-4, 3e-4, 1e-3])
+RANDOM_NETWORKS = grid(
     activation=["tanh", "relu"], learning_rate=[1e-3, 3e-3, 1e-2], freeze_hidden=[True]
 )
 
 PEERS = (
     Peer("nearest class mean", _nearest_mean, ANY_VIEW),
-    Peer("SLDA", _slda, ANY_VIEW, _grid(shrinkage=[1e-4, 1e-2, 1e-1])),
-    Peer("RanPAC-2000", _ranpac, ANY_VIEW, _grid(n_random=[2000])),
-    Peer("RanPAC-5000", _ranpac, ANY_VIEW, _grid(n_random=[5000]), {"n_random": 2000}),
+    Peer("SLDA", _slda, ANY_VIEW, grid(shrinkage=[1e-4, 1e-2, 1e-1, 3e-1])),
+    Peer("RanPAC-2000", _ranpac, ANY_VIEW, grid(n_random=[2000])),
+    Peer("RanPAC-5000", _ranpac, ANY_VIEW, grid(n_random=[5000]), {"n_random": 2000}),
     Peer(
         "logistic regression, joint",
         _logistic,
         STANDARDISED,
-        _grid(C=[1e-4, 1e-3, 1e-2]),
+        grid(C=[1e-3, 1e-2, 3e-2, 1e-1]),
         is_joint=True,
     ),
     Peer("backprop MLP, joint", _network, STANDARDISED, NETWORKS, is_joint=True),

@@ -36,7 +36,9 @@ class Report:
         cells = [self.columns, *self.rows]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
         lines = [
-            "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(pairs))
+            "  ".join(
+                cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(pairs)
+            )
             for pairs in (list(zip(row, widths, strict=True)) for row in cells)
         ]
         rule = "-" * len(lines[0])

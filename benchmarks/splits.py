@@ -1,8 +1,11 @@
-"""Splits and views of a feature set, all drawn from a seed: who may see what, in which order."""
+"""Splits, views and settings: who may see what, in which order, and what is tried on it."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +33,7 @@ def domain_stream(data: FeatureSet, seed: int, test_share: float = 0.2) -> Strea
     return Stream(tuple(train), tuple(test))
 
 
-def hold_out(
-    groups: Labels, share: float, rng: np.random.Generator
-) -> npt.NDArray[np.bool_]:
+def hold_out(groups: Labels, share: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
     """Mark a share of every group, rounded."""
     held = np.zeros(len(groups), bool)
     for group in np.unique(groups):
@@ -53,6 +54,15 @@ def validation_part(data: FeatureSet, stream: Stream, seed: int) -> Stream:
     held = [hold_out(data.y[rows], 0.2, rng) for rows in stream.train]
     pairs = list(zip(stream.train, held, strict=True))
     return Stream(tuple(rows[~h] for rows, h in pairs), tuple(rows[h] for rows, h in pairs))
+
+
+def grid(**choices: Sequence[Any]) -> list[dict[str, Any]]:
+    """Every combination of the choices, as keyword arguments.
+
+    >>> grid(rate=[1, 2], loss=["l2"])
+    [{'rate': 1, 'loss': 'l2'}, {'rate': 2, 'loss': 'l2'}]
+    """
+    return [dict(zip(choices, each, strict=True)) for each in itertools.product(*choices.values())]
 
 
 @dataclass(frozen=True)

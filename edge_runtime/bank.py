@@ -190,4 +190,3 @@ class SlotBank:
     def n_bytes(self) -> int:
         """Bytes of all slots and of the projection."""
         return self.projection.n_bytes + sum(slot.n_bytes for slot in self.slots)
-

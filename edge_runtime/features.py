@@ -41,7 +41,7 @@ class FeatureReader:
         SampleError
             Another shape, dtype or set of taps than expected, NaN or infinity.
         """
-        if self.encoder is not None:
+        if self.encoder is not None and not any(isinstance(each, Mapping) for each in samples):
             try:
                 return self._join(self.encoder(np.stack([np.asarray(each) for each in samples])))
             except SampleError:

@@ -231,7 +231,9 @@ class Policy:
         is_adapting_better = adapted > grown + standard_error
         if is_adapting_better and not is_last and adapted >= existing + early:
             return "adapt"
-        if not is_adapting_better and grown >= existing + (self.settings.growth_gain if is_last else early):
+        if not is_adapting_better and grown >= existing + (
+            self.settings.growth_gain if is_last else early
+        ):
             return "grow"
         if not is_last:
             return "wait"

@@ -1,8 +1,8 @@
 """The record of one run over a stream: what was answered, what was noticed, what it cost.
 
 Arrays have one entry for each sample that was answered; a bad sample has none, only its `rejected`
-event. `to_dict` is plain JSON, `from_dict` refuses whatever `to_dict` could not have written. Not
-here: how a run comes about (`prequential`), files, pictures. Loads no learner.
+event. `to_dict` is plain JSON, `from_dict` refuses what does not fit together. Not here: how a
+run comes about (`prequential`), files, pictures. Loads no learner.
 """
 
 from __future__ import annotations

@@ -32,9 +32,7 @@ def route(scores: Sequence[SlotScores], n_features: int) -> npt.NDArray[np.float
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
-def mix(
-    weights: npt.NDArray[np.float64], scores: Sequence[SlotScores]
-) -> npt.NDArray[np.float64]:
+def mix(weights: npt.NDArray[np.float64], scores: Sequence[SlotScores]) -> npt.NDArray[np.float64]:
     """Class probabilities (n, n_classes) of all slots together."""
     stacked = np.stack([each.log_probabilities for each in scores], axis=1)
     return np.asarray(np.einsum("ns,nsc->nc", weights, np.exp(stacked)))

@@ -419,7 +419,10 @@ class EdgeRuntime:
         snapshot.check(saved.header, encoder)
         try:
             policy = snapshot.settings_of(saved.header)
-            options = {**saved.header["options"], "hidden": tuple(saved.header["options"]["hidden"])}
+            options = {
+                **saved.header["options"],
+                "hidden": tuple(saved.header["options"]["hidden"]),
+            }
             runtime = cls(encoder, saved.header["classes"], policy=policy, **options)
             if encoder is None and saved.header["taps"]:
                 runtime._reader = FeatureReader(None, dict(saved.header["taps"]))

@@ -204,9 +204,7 @@ class Slot:
         """Bytes of everything this slot has learned and holds."""
         adaptor = self.adaptor.n_bytes_ if self.adaptor is not None else 0
         young = self.young.n_bytes if self.young is not None else 0
-        return (
-            self.domain.n_bytes + self._bits.nbytes + self.calibration.n_bytes + adaptor + young
-        )
+        return self.domain.n_bytes + self._bits.nbytes + self.calibration.n_bytes + adaptor + young
 
     # -- state ------------------------------------------------------------------------------
 

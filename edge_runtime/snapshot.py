@@ -101,4 +101,3 @@ def fingerprint_of(encoder: Encoder | None) -> str | None:
 
 def _short(fingerprint: str | None) -> str:
     return "none (features)" if fingerprint is None else fingerprint[:12]
-

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, BinaryIO, Final, NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +51,7 @@ class BadSample:
 
 
 class ByteSource(Protocol):
-    """A binary file, or ``sys.stdin.buffer``."""
+    """What a binary file has besides what `BinaryIO` says."""
 
     def read1(self, size: int, /) -> bytes:
         """At most `size` bytes, as soon as there are any; none at the end."""
@@ -108,7 +108,7 @@ def from_table(path: str | Path) -> Iterator[Array | BadSample]:
     return _never_empty((np.array(row) for row in rows), str(path))
 
 
-def from_lines(file: ByteSource) -> Iterator[Array | BadSample]:
+def from_lines(file: BinaryIO | ByteSource) -> Iterator[Array | BadSample]:
     r"""One sample from each line of numbers, between commas or spaces; blank lines are no samples.
 
     Parameters
@@ -126,12 +126,13 @@ def from_lines(file: ByteSource) -> Iterator[Array | BadSample]:
     >>> list(from_lines(io.BytesIO(b"1,2\n3 oops\n")))
     [array([1., 2.]), BadSample(reason="line 2: '3 oops' is not a line of numbers")]
     """
-    if not hasattr(file, "read1"):
+    read1 = getattr(file, "read1", None)
+    if read1 is None:
         raise StreamError(
             f"{type(file).__name__} gives no bytes: open the file in binary mode, or pass "
             "sys.stdin.buffer"
         )
-    chunks = iter(lambda: file.read1(_CHUNK_BYTES), b"")
+    chunks = iter(lambda: read1(_CHUNK_BYTES), b"")
     return _never_empty(_parsed(_split_lines(chunks)), str(getattr(file, "name", "the stream")))
 
 

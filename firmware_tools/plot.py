@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from edge_runtime.errors import StreamError
 from edge_runtime.recording import Flags, Run
-from firmware_tools.encoder_tools.files import write_atomically
+from firmware_tools.files import write_atomically
 from firmware_tools.tables import cell_text
 
 INK = "#2b2b2b"
@@ -27,11 +27,11 @@ ACCURACY, ALARMS = "#0072B2", "#D55E00"
 SHADES = ("#BBCCEE", "#EEEEBB", "#CCDDAA", "#FFCCCC", "#CCEEFF", "#DDDDDD")
 # Inches; at this resolution 1920 pixels wide.
 WIDTH, DPI = 12.0, 160
-MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM, GAP = 1.35, 0.95, 0.75, 0.65, 0.2
+MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM, GAP = 1.35, 1.05, 0.75, 0.65, 0.2
 # More points than the picture has pixels say nothing more.
 MAX_POINTS: Final = 2000
 # Letters of the size of domain names that fit in the width of the plot.
-LETTERS: Final = 90
+LETTERS: Final = 95
 
 
 class Mark(NamedTuple):
@@ -148,8 +148,9 @@ def _prepare(axis: Any, stretches: list[Stretch]) -> None:
     for each in stretches:
         shade = SHADES[each.domain % len(SHADES)]
         axis.axvspan(each.begin, each.end, color=shade, alpha=0.45, linewidth=0, zorder=0)
+    gap = min(2, 60 / len(stretches))  # thinner when there are many, or nothing else is seen
     for each in stretches[1:]:
-        axis.axvline(each.begin, color="white", linewidth=2, zorder=1)
+        axis.axvline(each.begin, color="white", linewidth=gap, zorder=1)
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0, colors=INK, labelsize=10)
     axis.set_axisbelow(True)
@@ -157,7 +158,7 @@ def _prepare(axis: Any, stretches: list[Stretch]) -> None:
 
 def _draw_curves(top: Any, middle: Any, run: Run) -> None:
     n = len(run.index)
-    window = int(np.clip(n // 50, 10, 200))
+    window = int(np.clip(10 * round(n / 500), 10, 200))
     kept = slice(None, None, -(-n // MAX_POINTS))
     for axis, flags, colour, name in (
         (top, run.is_correct, ACCURACY, "accuracy"),
@@ -171,7 +172,7 @@ def _draw_curves(top: Any, middle: Any, run: Run) -> None:
         axis.grid(axis="y", color="white", linewidth=1.2)
         axis.set_ylabel(name, color=colour, fontsize=12, fontweight="bold")
     middle.axhline(100 * run.threshold, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=3)
-    _note(middle, f"promised: {run.threshold:.0%}", 100 * run.threshold)
+    _note(middle, f"promised: {100 * run.threshold:.3g} %", 100 * run.threshold)
     _note(top, f"over the last\n{window} samples", 50)
 
 
@@ -197,7 +198,7 @@ def _draw_events(axis: Any, above: tuple[Any, ...], run: Run, kinds: list[str]) 
         at = np.unique([each.index // step for each in run.events if each.event.kind == kind])
         width = 0.8 if mark.marker == "|" else 1.8
         style = {"s": 70, "color": mark.colour, "marker": mark.marker, "linewidth": width}
-        axis.scatter(at * step, np.full(len(at), row), zorder=4, **style)
+        axis.scatter(at * step, np.full(len(at), row), zorder=4, clip_on=False, **style)
         if mark.is_line:
             for each in (*above, axis):
                 for x in at * step:
@@ -222,5 +223,10 @@ def _name_domains(axis: Any, run: Run, stretches: list[Stretch]) -> None:
             short, (centre, 1), xytext=(0, 22), fontsize=12, fontweight="bold", **place, **words
         )
         axis.annotate(
-            f"{each.accuracy:.0%}", (centre, 1), xytext=(0, 6), fontsize=10, **place, **words
+            f"{100 * each.accuracy:.0f} %",
+            (centre, 1),
+            xytext=(0, 6),
+            fontsize=10,
+            **place,
+            **words,
         )

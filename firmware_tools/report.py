@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_runtime.recording import LoggedEvent, Run
-from firmware_tools.encoder_tools.files import write_atomically
+from firmware_tools.files import write_atomically
 from firmware_tools.plot import MARKS, draw_run, png_of
 from firmware_tools.tables import Rows, cell_text, headings_of, is_numeric
 
@@ -117,13 +117,13 @@ def _figures(run: Run) -> Iterable[tuple[str, str]]:
     changes = run.detection_delays()
     noticed = sum(change.delay is not None for change in changes)
     yield "samples answered", f"{len(run.index):,}"
-    yield "accuracy while learning", f"{run.accuracy():.1%}"
+    yield "accuracy while learning", f"{100 * run.accuracy():.1f} %"
     yield "labels learned", f"{run.labels_used().total:,}"
     yield "changes noticed", f"{noticed} of {len(changes)}"
     if run.n_rejected:
         yield "bad samples skipped", f"{run.n_rejected:,}"
     if run.n_refused_labels:
-        yield "labels too late", f"{run.n_refused_labels:,}"
+        yield "labels refused", f"{run.n_refused_labels:,}"
 
 
 def _table(rows: Rows) -> str:

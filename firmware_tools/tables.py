@@ -9,7 +9,7 @@ from typing import Any, Final
 Rows = Sequence[Mapping[str, Any]]
 
 # Longer than any name that helps; keeps a hostile one from filling a screen.
-MAX_CELL: Final = 120
+MAX_CELL: Final = 200
 _NUMBER: Final = re.compile(r"[-+−]?\.?\d")
 
 

@@ -205,9 +205,9 @@ def check_y(y: Any, n_samples: int, *, numeric: bool = False) -> Array:
         array = array.ravel()
     if array.shape != (n_samples,):
         raise ValueError(f"y has shape {array.shape}, expected ({n_samples},): one per row of X.")
+    array = np.array(array.tolist()) if array.dtype.kind == "O" and _one_kind(array) else array
     if array.dtype.kind == "c":
         raise ValueError("Complex data not supported: y is complex.")
-    array = np.array(array.tolist()) if array.dtype.kind == "O" and _one_kind(array) else array
     if array.dtype.kind in "fiub" and not np.isfinite(array).all():
         raise ValueError("Input y contains NaN or infinity.")
     if numeric:

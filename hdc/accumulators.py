@@ -60,7 +60,7 @@ class Accumulators:
         self.bits = np.delete(self.bits, at, axis=0)
 
     def add(self, at: int, hypervector: Bits, weight: float = 1.0) -> None:
-        """Add a packed hypervector ``weight`` times, to a resolution of 1/64."""
+        """Add a packed hypervector ``weight`` times (up to 10**6), to a resolution of 1/64."""
         step = round(UNIT * weight)
         row = self.sums[at]
         if int(np.abs(row).max()) + abs(step) > LIMIT:

@@ -204,6 +204,8 @@ class OODDetector(OutlierMixin, Estimator):
             raise ValueError(f"state has taps of {new.taps_.n_features} features in all")
         new.centre_ = _state.take(arrays, "centre", (2,), np.float64)
         new.spread_ = _state.take(arrays, "spread", (2,), np.float64)
+        if (new.spread_ <= 0).any():
+            raise ValueError(f"state has spread {new.spread_}, expected positive numbers")
         kind = MondrianCalibration if new.per_class else Calibration
         new.calibration_ = kind.from_state(*_state.nested("calibration", header, arrays))
         new._publish()

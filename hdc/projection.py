@@ -2,8 +2,8 @@
 
 Two rounds of ``H D``: ``D`` flips signs at random and ``H`` mixes. The first round spreads even a
 one-hot input over all coordinates; the second one, with fresh signs for every block of outputs,
-mixes shuffled groups of those until there are ``n_dims`` of them. Because ``H(ab) = H(a) (x) H(b)``, a
-transform is two small matrix products.
+mixes shuffled groups of those until there are ``n_dims`` outputs. As ``H(ab) = H(a) (x) H(b)``,
+a transform is two small matrix products.
 
 **Same bits everywhere.** Before each round a sample is scaled by its largest magnitude and
 rounded to integers so small that no partial sum can exceed 2**24. Every float32 sum is then exact,

@@ -317,5 +317,7 @@ def test_importing_the_package_loads_neither_numba_nor_a_backend() -> None:
         "print([m for m in ('numba', 'onnxruntime', 'ai_edge_litert', 'tflite_runtime', 'numpy') "
         "if m in sys.modules])"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout.strip() == "[]"

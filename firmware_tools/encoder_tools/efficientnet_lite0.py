@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import EncoderError
-from firmware_tools.encoder_tools.files import write_atomically
+from firmware_tools.files import write_atomically
 from firmware_tools.encoder_tools.graph import Add, Conv, Dense, Floats, Network, Node, SpatialMean
 from firmware_tools.encoder_tools.torch_weights import read_weights_file
 

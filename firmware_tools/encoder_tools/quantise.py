@@ -22,7 +22,7 @@ from edge_runtime.encoders import open_encoder
 from edge_runtime.encoders.base import Floats, check_batch
 from edge_runtime.encoders.opening import read_model
 from edge_runtime.errors import BackendError, EncoderError
-from firmware_tools.encoder_tools.files import write_atomically
+from firmware_tools.files import write_atomically
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from types import ModuleType
 from edge_runtime.encoders.opening import read_model
 from edge_runtime.errors import EncoderError, UnknownTapError
 from firmware_tools.encoder_tools import onnx_taps, tflite_taps
-from firmware_tools.encoder_tools.files import write_atomically
+from firmware_tools.files import write_atomically
 
 MAX_NAMES_IN_ERROR = 12
 

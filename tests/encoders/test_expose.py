@@ -8,6 +8,7 @@ from onnx import TensorProto, helper
 from edge_runtime.encoders import open_encoder
 from edge_runtime.encoders.base import pool
 from edge_runtime.errors import EncoderError, UnknownTapError
+from firmware_tools.files import FileWriteError
 from firmware_tools.encoder_tools.taps import Tap, expose_taps, list_taps
 from firmware_tools.encoder_tools.tflite_writer import tflite_bytes
 from tests.encoders.models import (
@@ -130,7 +131,7 @@ def test_the_format_cannot_change_on_the_way(small_onnx, tmp_path):
 
 
 def test_a_folder_that_does_not_exist_is_reported(small_onnx, tmp_path):
-    with pytest.raises(EncoderError, match="cannot write"):
+    with pytest.raises(FileWriteError, match="cannot write"):
         expose_taps(small_onnx, tmp_path / "none" / "x.onnx", ["stem"])
 
 

@@ -6,7 +6,11 @@ import os
 import tempfile
 from pathlib import Path
 
-from edge_runtime.errors import EncoderError
+from edge_runtime.errors import EdgeRuntimeError
+
+
+class FileWriteError(EdgeRuntimeError, OSError):
+    """A file could not be written; what was there before is still there."""
 
 
 def write_atomically(target: str | Path, data: bytes) -> Path:
@@ -14,7 +18,7 @@ def write_atomically(target: str | Path, data: bytes) -> Path:
 
     Raises
     ------
-    EncoderError
+    FileWriteError
         If the directory is missing or not writable; nothing is left behind.
     """
     target = Path(target)
@@ -30,5 +34,5 @@ def write_atomically(target: str | Path, data: bytes) -> Path:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise EncoderError(f"cannot write {target}: {error}") from error
+        raise FileWriteError(f"cannot write {target}: {error}") from error
     return target

@@ -1,0 +1,345 @@
+"""The estimator: scikit-learn's contract, learning, labels, classes added later, saved state."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from sklearn.utils.estimator_checks import check_estimator
+
+from adaptors import TargetProjectionClassifier
+
+
+def blobs(seed=0, n=90, n_classes=3, n_features=5):
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % n_classes
+    centres = rng.normal(0, 4, (n_classes, n_features))
+    return (centres[y] + rng.normal(size=(n, n_features))).astype(np.float32), y
+
+
+def small(**params):
+    return TargetProjectionClassifier(**{"hidden": (16,), "random_state": 0, **params})
+
+
+def assert_same(first, second):
+    (header, arrays), (other_header, other_arrays) = first.to_state(), second.to_state()
+    assert header == other_header
+    assert arrays.keys() == other_arrays.keys()
+    for name in arrays:
+        np.testing.assert_array_equal(arrays[name], other_arrays[name])
+
+
+@pytest.mark.filterwarnings("ignore:Estimator .* does not inherit from `sklearn.base:UserWarning")
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        TargetProjectionClassifier(),
+        TargetProjectionClassifier(hidden=(16, 8), loss="cross_entropy", activation="relu"),
+        TargetProjectionClassifier(hidden=(), batch_size=1),
+    ],
+    ids=repr,
+)
+def test_every_check_of_scikit_learn_passes(classifier):
+    results = check_estimator(classifier, on_skip=None)
+    # Skipped by scikit-learn itself unless SciPy's array API is switched on for the whole process.
+    missed = {r["check_name"] for r in results if r["status"] != "passed"}
+    assert missed <= {"check_array_api_input"}
+
+
+@pytest.mark.parametrize(("loss", "least"), [("l2", 0.94), ("l1", 0.94), ("cross_entropy", 0.96)])
+def test_digits_are_learned_without_tuning(loss, least):
+    X, y = load_digits(return_X_y=True)
+    X, X_test, y, y_test = train_test_split(X, y, random_state=0)
+    assert TargetProjectionClassifier(loss=loss, random_state=0).fit(X, y).score(X_test, y_test) > (
+        least
+    )
+
+
+def test_trained_hidden_layers_beat_random_ones():
+    # Few units and many noisy features: a random layer of this width loses the classes.
+    rng = np.random.default_rng(0)
+    y = np.arange(600) % 4
+    centres = rng.normal(0, 1, (4, 100))
+    X = centres[y] * 0.5 + rng.normal(size=(600, 100))
+    trained, frozen = (
+        small(hidden_learning_rate=rate).fit(X[:400], y[:400]).score(X[400:], y[400:])
+        for rate in (1.0, 0.0)
+    )
+    assert trained > frozen + 0.1
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_the_scale_and_offset_of_features_do_not_matter(scale):
+    X, y = blobs()
+    assert small().fit(X * scale + 3 * scale, y).score(X * scale + 3 * scale, y) > 0.95
+
+
+def test_one_sample_at_a_time_learns_too():
+    X, y = blobs(n=300)
+    clf = small()
+    for i in range(300):
+        clf.partial_fit(X[i : i + 1], y[i : i + 1])
+    assert clf.score(X, y) > 0.95
+
+
+def test_fit_does_not_depend_on_the_order_of_rows():
+    X, y = blobs()
+    order = np.random.default_rng(1).permutation(len(X))
+    assert_same(small().fit(X, y), small().fit(X[order], y[order]))
+
+
+def test_a_weight_is_a_number_of_copies():
+    X, y = blobs(n=30)
+    copies = np.random.default_rng(1).integers(0, 4, size=30)
+    weighted = small().fit(X, y, sample_weight=copies)
+    assert_same(weighted, small().fit(np.repeat(X, copies, axis=0), np.repeat(y, copies)))
+
+
+def test_equal_rows_of_different_labels_stay_apart():
+    clf = small().fit([[0.0], [0.0], [1.0]], [0, 1, 1], sample_weight=[3, 1, 1])
+    assert clf.predict([[0.0], [1.0]]).tolist() == [0, 1]
+
+
+def test_a_row_of_weight_zero_is_not_learned_from():
+    X, y = blobs(n=30)
+    weights = np.ones(30)
+    weights[::2] = 0
+    assert_same(
+        small().partial_fit(X, y, [0, 1, 2], weights),
+        small().partial_fit(X[1::2], y[1::2], [0, 1, 2], weights[1::2]),
+    )
+
+
+@pytest.mark.parametrize("learn", ["fit", "partial_fit"])
+def test_a_seed_repeats_and_another_seed_differs(learn):
+    X, y = blobs()
+    first, again, other = (getattr(small(random_state=s), learn)(X, y) for s in (1, 1, 2))
+    assert_same(first, again)
+    assert (first.predict_proba(X) != other.predict_proba(X)).any()
+
+
+def test_a_generator_is_drawn_from_and_stored_untouched():
+    X, y = blobs()
+    rng = np.random.default_rng(3)
+    clf = small(random_state=rng).fit(X, y)
+    assert clf.random_state is rng
+    assert_same(clf, small(random_state=np.random.default_rng(3)).fit(X, y))
+
+
+def test_a_class_may_come_at_any_time():
+    X, y = blobs(n=200, n_classes=4)
+    old = y < 3
+    clf = small().fit(X[old], y[old])
+    network = clf.network_
+    codes = [c.copy() for c in network._codes]
+    for _ in range(5):
+        clf.partial_fit(X, y)
+    assert clf.network_ is network
+    assert clf.classes_.tolist() == [0, 1, 2, 3]
+    np.testing.assert_array_equal(network._codes[0][:3], codes[0])
+    assert clf.score(X, y) > 0.9
+
+
+def test_a_new_class_is_appended_so_that_columns_keep_their_meaning():
+    clf = small().partial_fit([[0.0], [1.0]], ["m", "z"])
+    clf.partial_fit([[2.0]], ["a"]).partial_fit([[3.0]], ["longer name"])
+    assert clf.classes_.tolist() == ["m", "z", "a", "longer name"]
+    assert clf.predict_proba([[0.0]]).shape == (1, 4)
+
+
+def test_classes_may_be_announced():
+    clf = small().partial_fit([[0.0]], [5], classes=[9, 5, 7])
+    assert clf.classes_.tolist() == [5, 7, 9]
+    assert clf.partial_fit([[0.0]], [1], classes=[1, 5]).classes_.tolist() == [5, 7, 9, 1]
+
+
+def test_one_class_alone_is_predicted():
+    clf = small().fit([[0.0], [1.0]], [4, 4])
+    assert clf.predict([[9.0]]).tolist() == [4]
+    assert clf.predict_proba([[9.0]]).tolist() == [[1.0]]
+
+
+def test_two_classes_have_one_decision_value():
+    X, y = blobs(n_classes=2)
+    clf = small().fit(X, y)
+    np.testing.assert_array_equal(clf.decision_function(X) > 0, clf.predict(X) == 1)
+    np.testing.assert_allclose(clf.predict_proba(X).sum(axis=1), 1.0)
+
+
+def test_a_prediction_does_not_depend_on_the_rest_of_the_batch():
+    X, y = blobs()
+    clf = small().fit(X, y)
+    alone = np.concatenate([clf.predict_proba(X[i : i + 1]) for i in range(len(X))])
+    np.testing.assert_allclose(alone, clf.predict_proba(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize("learn", ["fit", "partial_fit"])
+def test_inputs_are_neither_changed_nor_kept(learn):
+    X, y = blobs()
+    weights = np.ones(len(X))
+    before = X.copy(), y.copy()
+    clf = getattr(small(), learn)(X, y, sample_weight=weights)
+    probabilities = clf.predict_proba(X)
+    np.testing.assert_array_equal(X, before[0])
+    np.testing.assert_array_equal(y, before[1])
+    X[:], y[:], weights[:] = 0, 0, 0
+    np.testing.assert_array_equal(clf.predict_proba(before[0]), probabilities)
+
+
+def test_predicting_learns_nothing():
+    X, y = blobs()
+    clf, twin = small().fit(X, y), small().fit(X, y)
+    clf.predict(X * 100)
+    assert_same(clf, twin)
+
+
+def test_memory_does_not_grow_with_samples():
+    X, y = blobs()
+    clf = small().partial_fit(X, y)
+    n_bytes, names = clf.n_bytes_, set(vars(clf))
+    for _ in range(10):
+        clf.partial_fit(X, y)
+    assert clf.n_bytes_ == n_bytes
+    assert set(vars(clf)) == names
+
+
+def test_hostile_but_finite_features_give_finite_answers():
+    X, y = blobs()
+    clf = small(activation="linear").fit(X, y)
+    huge = np.full((1, 5), 3e38)
+    clf.partial_fit(huge, [0])
+    assert np.isfinite(clf.predict_proba(np.vstack([huge, -huge]))).all()
+    assert clf.score(X, y) >= 0  # predicts, whatever
+
+
+@pytest.mark.parametrize("learn", ["fit", "partial_fit"])
+@pytest.mark.parametrize(
+    ("X", "y"),
+    [
+        ([[np.nan] * 5], [0]),
+        ([[np.inf] * 5], [0]),
+        ([[1.0] * 5], [0, 1]),
+        ([[1.0] * 5], None),
+        ([[1.0] * 5] * 2, [1, "a"]),
+        ([[1.0] * 5], [0.5]),
+        (np.zeros((0, 5)), []),
+    ],
+)
+def test_bad_input_is_refused_and_changes_nothing(learn, X, y):
+    good = blobs()
+    clf, twin = small().fit(*good), small().fit(*good)
+    with pytest.raises(ValueError, match=r"."):
+        getattr(clf, learn)(X, y)
+    assert_same(clf, twin)
+    fresh = small()
+    with pytest.raises(ValueError, match=r"."):
+        getattr(fresh, learn)(X, y)
+    assert not hasattr(fresh, "n_features_in_")
+
+
+def test_labels_of_another_kind_are_refused_and_change_nothing():
+    X, y = blobs()
+    clf, twin = small().fit(X, y), small().fit(X, y)
+    with pytest.raises(ValueError, match="integers or strings, never both"):
+        clf.partial_fit(X[:1], ["one"])
+    assert_same(clf, twin)
+    fresh = small()
+    with pytest.raises(ValueError, match="integers or strings, never both"):
+        fresh.partial_fit(X[:1], [1], classes=["one", "two"])
+    assert not hasattr(fresh, "classes_")
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"hidden": 256},
+        {"hidden": (0,)},
+        {"loss": "huber"},
+        {"activation": "gelu"},
+        {"learning_rate": -1.0},
+        {"learning_rate": float("nan")},
+        {"hidden_learning_rate": float("inf")},
+        {"epochs": 0},
+        {"epochs": 1.5},
+        {"batch_size": 0},
+        {"batch_size": True},
+    ],
+    ids=str,
+)
+def test_a_bad_parameter_is_refused_when_learning(params):
+    X, y = blobs()
+    for learn in ("fit", "partial_fit"):
+        with pytest.raises(ValueError, match=r"expected"):
+            getattr(small(**params), learn)(X, y)
+
+
+def test_a_rate_that_diverges_is_reported():
+    X, y = blobs()
+    with pytest.warns(RuntimeWarning, match="its rate halved"):
+        clf = small(activation="linear", hidden_learning_rate=50.0).fit(X, y)
+    assert np.isfinite(clf.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize("labels", [["a", "b", "c"], [10, 20, 30]])
+@pytest.mark.parametrize("learn", ["fit", "partial_fit"])
+def test_learning_continues_from_a_saved_state_as_if_nothing_had_happened(learn, labels):
+    X, y = blobs()
+    names = np.array(labels)[y]
+    clf = getattr(small(loss="cross_entropy"), learn)(X, names)
+    header, arrays = clf.to_state()
+    other = TargetProjectionClassifier.from_state(json.loads(json.dumps(header)), arrays)
+    np.testing.assert_array_equal(other.predict(X), clf.predict(X))
+    for one in (clf, other):
+        one.partial_fit(X[:1], names[:1]).partial_fit(X, names)
+    assert_same(clf, other)
+    assert other.predict(X).dtype.kind == clf.predict(X).dtype.kind
+
+
+def test_a_state_holds_arrays_and_a_header_that_json_can_write():
+    header, arrays = small().fit(*blobs()).to_state()
+    assert json.loads(json.dumps(header)) == header
+    assert all(isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in arrays.values())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 0},
+        {"format": "adaptors.network"},
+        {"params": {"hidden": [17]}},
+        {"params": {"size": 3}},
+        {"params": {"hidden": [16], "loss": "l1"}},
+        {"params": {"hidden": [16], "epochs": -1}},
+        {"params": None},
+        {"classes": [0, 1]},
+        {"classes": [0, 1, 1]},
+        {"classes": [0, 1, "a"]},
+        {"classes": 3},
+        {"count": -1.0},
+        {"count": None},
+        {"network": {}},
+        {"network": 3},
+        {"count": ...},
+    ],
+    ids=str,
+)
+def test_a_damaged_state_is_refused(change):
+    header, arrays = small().fit(*blobs()).to_state()
+    header = {k: v for k, v in {**header, **change}.items() if v is not ...}
+    with pytest.raises(ValueError, match=r"."):
+        TargetProjectionClassifier.from_state(header, arrays)
+
+
+@pytest.mark.parametrize("name", ["mean", "squares", "network.output.bias"])
+def test_a_state_without_one_of_its_arrays_is_refused(name):
+    header, arrays = small().fit(*blobs()).to_state()
+    del arrays[name]
+    with pytest.raises(ValueError, match="state"):
+        TargetProjectionClassifier.from_state(header, arrays)
+
+
+@pytest.mark.parametrize("method", ["n_bytes_", "to_state"])
+def test_what_needs_data_says_so(method):
+    with pytest.raises(ValueError, match="not fitted yet"):
+        getattr(TargetProjectionClassifier(), method)()

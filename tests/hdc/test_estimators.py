@@ -1,0 +1,164 @@
+"""Every estimator keeps scikit-learn's contract, and the contract of this project besides."""
+
+import json
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import hdc
+from hdc import HDFFDetector, HypervectorEncoder, OODDetector, PrototypeClassifier
+
+TOO_FEW = "ignore:.*too few for a false-alarm rate:UserWarning"
+ESTIMATORS = [
+    HypervectorEncoder(n_dims=256, random_state=0),
+    PrototypeClassifier(n_dims=1024, random_state=0),
+    PrototypeClassifier(n_dims=1024, update="online", random_state=0),
+    PrototypeClassifier(n_dims=1024, update="adapt", whiten=False, random_state=0),
+    OODDetector(n_dims=512, random_state=0),
+]
+
+
+def scikit_learn_checks():
+    with warnings.catch_warnings():  # by design: scikit-learn is not a dependency
+        warnings.filterwarnings("ignore", ".*does not inherit from")
+        return parametrize_with_checks(ESTIMATORS)
+
+
+@pytest.mark.filterwarnings(TOO_FEW, "ignore:.*does not inherit from")
+@scikit_learn_checks()
+def test_scikit_learn_agrees(estimator, check):
+    check(estimator)
+
+
+def data(n: int = 80) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    y = np.arange(n) % 3
+    return (rng.standard_normal((n, 6)) + 4 * np.eye(6)[y]).astype(np.float32), y
+
+
+def answers(estimator, X):
+    names = ("transform", "decision_function", "p_value", "score_samples")
+    return [getattr(estimator, name)(X) for name in names if hasattr(estimator, name)]
+
+
+@pytest.mark.parametrize(
+    "estimator", [*ESTIMATORS, HDFFDetector(n_dims=64, random_state=0)], ids=repr
+)
+def test_a_seed_repeats_and_input_is_neither_changed_nor_kept(estimator):
+    X, y = data()
+    before = X.copy()
+    one = clone(estimator).fit(X, y)
+    first = answers(one, X)
+    assert (before == X).all()
+    X[:] = 0
+    y[:] = 0
+    again = answers(one, before)
+    other = answers(clone(estimator).fit(before, np.arange(len(before)) % 3), before)
+    for a, b, c in zip(first, again, other, strict=True):
+        assert (a == b).all()
+        assert (a == c).all()
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS[1:], ids=repr)
+def test_state_goes_round_through_json_and_continues_identically(estimator):
+    X, y = data()
+    original = clone(estimator).fit(X, y)
+    header, arrays = original.to_state()
+    assert all(isinstance(a, np.ndarray) and a.dtype.kind != "O" for a in arrays.values())
+    copy = type(estimator).from_state(json.loads(json.dumps(header)), arrays)
+    for one in (original, copy):
+        if isinstance(one, PrototypeClassifier):
+            one.partial_fit(X[:7] + 1, y[:7])
+        else:
+            one.calibrate(X[:7] + 1)
+    for a, b in zip(answers(original, X), answers(copy, X), strict=True):
+        assert (a == b).all()
+    for array in arrays.values():
+        array[...] = 0
+    for a, b in zip(answers(original, X), answers(copy, X), strict=True):
+        assert (a == b).all()
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS[1:], ids=repr)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 7}, "version 7"),
+        ({"kind": "x"}, "expected"),
+        ({"parameters": {}}, "parameters"),
+        ({"parameters": None}, "parameters"),
+    ],
+)
+def test_state_of_another_version_is_refused(estimator, change, message):
+    header, arrays = clone(estimator).fit(*data()).to_state()
+    with pytest.raises(ValueError, match=message):
+        type(estimator).from_state(header | change, arrays)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS[1:], ids=repr)
+def test_state_with_an_array_missing_is_refused(estimator):
+    header, arrays = clone(estimator).fit(*data()).to_state()
+    for name in arrays:
+        rest = {other: array for other, array in arrays.items() if other != name}
+        with pytest.raises(ValueError, match=r"no array|shape|prototypes"):
+            type(estimator).from_state(header, rest)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
+def test_numbers_that_are_not_finite_are_refused_everywhere(estimator, bad):
+    X, y = data()
+    fitted = clone(estimator).fit(X, y)
+    X = X.astype(np.float64)
+    X[3, 2] = bad
+    for call in (lambda: clone(estimator).fit(X, y), lambda: answers(fitted, X)):
+        with pytest.raises(ValueError, match=r"NaN|infinity"):
+            call()
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+def test_a_refused_fit_leaves_what_was_learned(estimator):
+    X, y = data()
+    fitted = clone(estimator).fit(X, y)
+    before = answers(fitted, X)
+    with pytest.raises(ValueError, match="NaN"):
+        fitted.fit(np.full((5, 2), np.nan), np.zeros(5, int))
+    for a, b in zip(answers(fitted, X), before, strict=True):
+        assert (a == b).all()
+
+
+@pytest.mark.parametrize("output", ["packed", "bipolar", "real"])
+def test_the_encoder_has_three_outputs(output):
+    X, _ = data()
+    out = HypervectorEncoder(n_dims=128, output=output, random_state=0).fit_transform(X)
+    expected = {"packed": (np.uint64, 2), "bipolar": (np.int8, 128), "real": (np.float32, 128)}
+    assert (out.dtype, out.shape[1]) == expected[output]
+
+
+def test_an_unknown_output_is_refused():
+    with pytest.raises(ValueError, match="output"):
+        HypervectorEncoder(output="ternary").fit(np.ones((1, 1)))
+
+
+def test_every_public_name_is_there_and_no_other():
+    assert dir(hdc) == hdc.__all__
+    assert all(getattr(hdc, name).__name__ == name for name in hdc.__all__)
+    with pytest.raises(AttributeError, match="no attribute"):
+        hdc.nothing  # noqa: B018
+
+
+def test_importing_everything_needs_numpy_alone():
+    code = (
+        "import sys, hdc\n"
+        "assert 'numpy' not in sys.modules\n"
+        "[getattr(hdc, name) for name in hdc.__all__]\n"
+        "hdc.PrototypeClassifier().fit([[0.0], [1.0]], [0, 1]).predict([[1.0]])\n"
+        "print(sorted({'numba', 'sklearn', 'scipy'} & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
