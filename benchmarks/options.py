@@ -44,7 +44,7 @@ class Options:
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser of all options; `from_arguments` reads what it returns."""
+    """Return a parser of all options; `from_arguments` reads what it returns."""
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--data-dir", type=Path, default=DEFAULT_DATA_DIR, help="folder with PACS")
     made.add_argument("--seeds", type=int, default=5)

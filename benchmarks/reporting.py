@@ -32,20 +32,18 @@ class Report:
     records: Sequence[Mapping[str, Any]]
 
     def to_text(self) -> str:
-        """The table for a terminal, columns aligned."""
+        """Return the table for a terminal, columns aligned."""
         cells = [self.columns, *self.rows]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
-        lines = [
-            "  ".join(
-                cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(pairs)
-            )
-            for pairs in (list(zip(row, widths, strict=True)) for row in cells)
-        ]
-        rule = "-" * len(lines[0])
-        return "\n".join([self.title, self.protocol, rule, lines[0], rule, *lines[1:], rule])
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        head, *body = (
+            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
+            for row in cells
+        )
+        rule = "-" * len(head)
+        return "\n".join([self.title, self.protocol, rule, head, rule, *body, rule])
 
     def to_markdown(self) -> str:
-        """The table as a markdown page."""
+        """Return the table as a markdown page."""
         rule = ["---"] + ["---:"] * (len(self.columns) - 1)
         table = [f"| {' | '.join(row)} |" for row in (self.columns, rule, *self.rows)]
         parts = [f"# {self.title}", self.protocol, "\n".join(table), f"Machine: {machine()}."]

@@ -49,7 +49,7 @@ def first_of_each_class(y: Labels, n_labels: int) -> Labels:
 
 
 def validation_part(data: FeatureSet, stream: Stream, seed: int) -> Stream:
-    """The training rows alone, a fifth of them as the test rows: what tuning may look at."""
+    """Return the training rows alone, a fifth of them for test: what tuning may look at."""
     rng = np.random.default_rng([seed, 1])
     held = [hold_out(data.y[rows], 0.2, rng) for rows in stream.train]
     pairs = list(zip(stream.train, held, strict=True))

@@ -183,7 +183,7 @@ class Policy:
     # -- labels -----------------------------------------------------------------------------
 
     def on_label(self, sample_id: int, k: int) -> LabelUse:
-        """What to do with a label that came: learn it in its slot, keep it, or keep it and decide."""
+        """What to do with a label: learn it in its slot, collect it, or collect it and decide."""
         if self._asked.pop(sample_id, None) is not None:
             self._labelled[k] += 1
         if self.state != "asking":

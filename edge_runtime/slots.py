@@ -3,8 +3,8 @@
 A slot holds a `DomainModel` (frame, whitening, class means), binary prototypes derived from it, a
 calibration, and an adaptor where cross-validation proved one useful. While it is young it also
 keeps its labels (bounded) and is fitted anew each time their number has grown by a quarter; a
-mature slot learns one labelled sample at a time. Not here: which slot answers (`router`), when a slot is
-grown (`policy`).
+mature slot learns one labelled sample at a time. Not here: which slot answers (`router`), when a
+slot is grown (`policy`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class SlotSettings:
     n_dims: int = 8192
     rank: int = 128
     young_labels: int = 1024  # labels that a slot keeps while it is young
-    calibration_scores: int = 512  # scores kept to rank a new sample against
+    calibration_scores: int = 1024  # scores kept to rank a new sample against
     hidden: tuple[int, ...] = (128,)
     epochs: int = 12
     n_folds: int = 5
@@ -83,7 +83,7 @@ class Slot:
     # -- learning ---------------------------------------------------------------------------
 
     def fit(self, X: Matrix, y: Classes) -> Slot:
-        """Learn a labelled batch from nothing; calibrate, and prove the adaptor, by cross-fitting."""
+        """Learn a labelled batch from nothing; cross-fitting calibrates, and proves the adaptor."""
         from edge_runtime.crossfit import cross_fit
 
         result = cross_fit(self, X, y)
@@ -184,7 +184,7 @@ class Slot:
         )
 
     def _log_probabilities(self, X: Matrix, cosines: Scores, known: Classes) -> Scores:
-        """Prototypes and adaptor, their log-probabilities added; unknown classes get almost nothing."""
+        """Prototypes and adaptor, log-probabilities added; unknown classes get almost nothing."""
         logits = np.full(cosines.shape, -30.0)
         logits[:, known] = log_softmax(self.calibration.temperature * cosines[:, known])
         if self.adaptor is not None:

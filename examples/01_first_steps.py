@@ -1,4 +1,4 @@
-"""First steps: features in, answers out. Run: python -m examples.01_first_steps
+"""First steps: features in, answers out. Run: `python -m examples.01_first_steps`.
 
 Scanned digits come in as 64 numbers each. The runtime learns a first batch, then the scanner turns
 the pictures over (ink black on white): it notices, asks for a few labels, and grows a new slot.

@@ -1,4 +1,4 @@
-"""A frozen encoder on a stream of images. Run: python -m examples.02_encoder_stream
+"""A frozen encoder on a stream of images. Run: `python -m examples.02_encoder_stream`.
 
 EfficientNet-Lite0 looks at handwritten digits; then the camera fogs up. Its weights and the images
 come by package the first time.

@@ -1,4 +1,4 @@
-"""A class nobody told the board about. Run: python -m examples.03_add_a_class
+"""A class nobody told the board about. Run: `python -m examples.03_add_a_class`.
 
 The runtime knows the digits 0 to 7. Then 8 and 9 appear among the others: they are strange, it
 asks, learns them from a few labels, and still knows the old ones.

@@ -63,7 +63,10 @@ def check_dims(n_dims: Any) -> int:
 
 def check_rate(value: Any, name: str, *, closed: bool = False) -> float:
     """Return ``value`` as a float strictly between 0 and 1, or with the ends where ``closed``."""
-    rate = float(value)
+    try:
+        rate = float(value)
+    except (TypeError, ValueError):
+        rate = np.nan
     if not (0.0 <= rate <= 1.0 if closed else 0.0 < rate < 1.0):
         raise ValueError(f"{name} is {value!r}, expected a number between 0 and 1")
     return rate

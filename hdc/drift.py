@@ -21,7 +21,7 @@ import numpy.typing as npt
 KAPPAS = np.array([0.2, 0.4, 0.6, 0.8])
 # No p-value counts for less than this, so that one stranger alone is never a drift.
 SMALLEST_P = 0.01
-# Standard errors by which a p-value is raised: two, so that one calibration sample in forty misleads.
+# Standard errors by which a p-value is raised: one calibration sample in forty misleads at two.
 SLACK = 2.0
 
 

@@ -44,7 +44,7 @@ from hdc._reference import Measured, Reference
 from hdc.conformal import Calibration, MondrianCalibration
 from hdc.covariance import PooledCovariance, Taps
 from hdc.projection import SignedHadamard
-from hdc.whitening import Form, Shrinkage
+from hdc.whitening import Form, Shrinkage, check_options
 
 _KIND, _VERSION = "hdc.OODDetector", 1
 _TOO_CLOSE = -2.0  # deviations
@@ -121,20 +121,26 @@ class OODDetector(OutlierMixin, Estimator):
             There are too few samples for the false-alarm rate: nothing can be called strange yet.
         """
         check_rate(self.false_alarm_rate, "false_alarm_rate")
+        check_options(self.form, self.shrinkage)
         if self.form == "discriminant":
             raise ValueError("form 'discriminant' is blind to strangers: use 'full' or 'low_rank'")
-        self.taps_ = Taps.of(X) if _has_taps(X) else None
-        joined = self._join(X, reset=True)
+        taps = None
+        if _has_taps(X):
+            taps = Taps.of(X)
+            joined = taps.join(X)
+        else:  # on a scratch object: a refused call must leave what was learned before as it was
+            joined = check_X(OODDetector(), X)
         codes = np.zeros(len(joined), np.int64)
         if y is not None:
             codes = np.unique(check_y(y, len(joined)), return_inverse=True)[1].astype(np.int64)
-        seed = derive_seed(self.random_state)
-        projection = SignedHadamard(joined.shape[1], self.n_dims, seed)
+        kind = MondrianCalibration if self.per_class else Calibration
+        calibration = kind(self.capacity)
+        projection = SignedHadamard(joined.shape[1], self.n_dims, derive_seed(self.random_state))
         parts, held_out = self._cross_fit(joined, codes, projection)
         self.reference_ = self._freeze(parts, projection)
+        self.taps_, self.n_features_in_ = taps, joined.shape[1]
+        self.calibration_: Calibration | MondrianCalibration = calibration
         self._standardise(held_out)
-        kind = MondrianCalibration if self.per_class else Calibration
-        self.calibration_: Calibration | MondrianCalibration = kind(self.capacity)
         self._calibrate(held_out)
         if not self.can_meet_rate_:
             warnings.warn(
@@ -211,15 +217,13 @@ class OODDetector(OutlierMixin, Estimator):
         new._publish()
         return new
 
-    def _join(self, X: Any, *, reset: bool = False) -> Float32:
+    def _join(self, X: Any) -> Float32:
         """One matrix of all taps, or the matrix that was given; as it was at `fit`."""
-        if self.taps_ is None:
-            if _has_taps(X):
-                raise TypeError(f"X has taps {list(X)}, expected one matrix as at fit")
-            return check_X(self, X, reset=reset)
-        joined = self.taps_.join(X)
-        self.n_features_in_ = self.taps_.n_features
-        return joined
+        if self.taps_ is not None:
+            return self.taps_.join(X)
+        if _has_taps(X):
+            raise TypeError(f"X has taps {list(X)}, expected one matrix as at fit")
+        return check_X(self, X)
 
     def _freeze(self, parts: list[PooledCovariance], projection: SignedHadamard) -> Reference:
         statistics = PooledCovariance(projection.n_features)

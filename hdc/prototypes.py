@@ -45,7 +45,7 @@ from hdc.accumulators import Accumulators, Rule
 from hdc.covariance import PooledCovariance
 from hdc.hypervector import hamming
 from hdc.projection import SignedHadamard
-from hdc.whitening import Shrinkage, Whitening
+from hdc.whitening import Shrinkage, Whitening, check_options
 
 _KIND, _VERSION = "hdc.PrototypeClassifier", 1
 _SHARPNESS = 20.0  # of predict_proba: e-fold for a difference of 0.05 in cosine
@@ -285,6 +285,7 @@ class PrototypeClassifier(ClassifierMixin, Estimator):
         if not 0 < self.learning_rate <= _MAX_LEARNING_RATE:
             raise ValueError(f"learning_rate is {self.learning_rate}, expected 0 to 1000, above 0")
         check_count(self.epochs, "epochs", 0)
+        check_options("full", self.shrinkage)
         is_bundle, classes = self.update == "bundle", self._united(labels[:0], labels)
         accumulators = Accumulators(self.n_dims, has_sums=not is_bundle)
         self.seed_ = derive_seed(self.random_state)

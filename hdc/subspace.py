@@ -234,7 +234,7 @@ class DomainModel:
         return self._whiten(self.class_means)
 
     def log_likelihood(self, X: Matrix, k: int | Classes) -> npt.NDArray[np.float64]:
-        """Log density of features (n, d) under class `k`, up to a constant shared by all domains."""
+        """Log density of features (n, d) under class `k`, up to a constant all domains share."""
         Z = self._whiten(self.standardise(X) - self.class_means[k])
         squares = np.einsum("ij,ij->i", Z, Z, dtype=np.float64)
         log_scale = float(np.log(self.scale, dtype=np.float64).sum())

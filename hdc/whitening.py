@@ -96,8 +96,7 @@ class Whitening:
         form : "full", "low_rank", "diagonal" or "discriminant"
         rank : directions of "low_rank"
         """
-        if form not in _FORMS:
-            raise ValueError(f"form is {form!r}, expected one of {_FORMS}")
+        check_options(form, shrinkage)
         mean = statistics.mean_
         if statistics.degrees_ <= 0:
             return cls("diagonal", 1.0, mean, np.ones_like(mean))
@@ -197,12 +196,20 @@ def _correlation(statistics: PooledCovariance, scale: Float64) -> Float64:
     return matrix
 
 
+def check_options(form: str, shrinkage: Any) -> None:
+    """Refuse a form or a shrinkage that `Whitening.of` does not know."""
+    if form not in _FORMS:
+        raise ValueError(f"form is {form!r}, expected one of {_FORMS}")
+    if shrinkage not in ("ledoit_wolf", "oas"):
+        check_rate(shrinkage, "shrinkage", closed=True)
+
+
 def _choose_shrinkage(
     shrinkage: Any, correlation: Float64, n_features: int, degrees: float
 ) -> float:
     """Return the given amount, or what the estimator of this name finds."""
     if shrinkage not in ("ledoit_wolf", "oas"):
-        return max(check_rate(shrinkage, "shrinkage", closed=True), _MIN_SHRINKAGE)
+        return max(float(shrinkage), _MIN_SHRINKAGE)
     d, n = max(n_features, 1), degrees
     square = float(np.einsum("ij,ij->", correlation, correlation))  # tr(R R); tr(R) is d
     if shrinkage == "oas":

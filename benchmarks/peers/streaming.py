@@ -23,14 +23,17 @@ class NearestMean:
         self.sums = np.zeros((n_classes, n_features))
 
     def partial_fit(self, X: Matrix, y: Labels) -> None:
+        """Learn one batch."""
         np.add.at(self.sums, y, X)
 
     def predict(self, X: Matrix) -> Labels:
+        """Return class indices (n_samples,)."""
         means = self.sums / np.maximum(np.linalg.norm(self.sums, axis=1, keepdims=True), 1e-12)
         return np.asarray(np.argmax(X @ means.T, axis=1))
 
     @property
     def n_bytes(self) -> int:
+        """Bytes of everything learned, and of the projection where there is one."""
         return self.sums.size * 4
 
 
@@ -44,6 +47,7 @@ class StreamingLDA:
         self.scatter = np.zeros((n_features, n_features))
 
     def partial_fit(self, X: Matrix, y: Labels) -> None:
+        """Learn one batch."""
         for k in np.unique(y):
             rows = X[y == k].astype(np.float64)
             n_old, n_new = self.counts[k], len(rows)
@@ -56,6 +60,7 @@ class StreamingLDA:
             self.counts[k] += n_new
 
     def predict(self, X: Matrix) -> Labels:
+        """Return class indices (n_samples,)."""
         n_features = self.means.shape[1]
         covariance = self.scatter / self.counts.sum()
         covariance = (1 - self.shrinkage) * covariance + self.shrinkage * np.eye(n_features)
@@ -66,6 +71,7 @@ class StreamingLDA:
 
     @property
     def n_bytes(self) -> int:
+        """Bytes of everything learned, and of the projection where there is one."""
         return 4 * (self.means.size + self.scatter.size + self.counts.size)
 
 
@@ -77,7 +83,7 @@ class RanPAC:
     are learned too. They count in no `n_bytes`: this favours the peer.
     """
 
-    RIDGES = 10.0 ** np.arange(-2, 10)
+    RIDGES = tuple(10.0**power for power in range(-2, 10))
 
     def __init__(self, n_features: int, n_classes: int, n_random: int, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
@@ -90,6 +96,7 @@ class RanPAC:
         self._weights: Matrix | None = None
 
     def partial_fit(self, X: Matrix, y: Labels) -> None:
+        """Learn one batch."""
         held = self._rng.permutation(len(X)) < len(X) // 5
         features, targets = self._features(X[~held]), self._targets(y[~held])
         self.gram += features.T @ features
@@ -99,6 +106,7 @@ class RanPAC:
         self._weights = None
 
     def predict(self, X: Matrix) -> Labels:
+        """Return class indices (n_samples,)."""
         if self._weights is None:
             self._weights = self._fit_weights()
         return np.asarray(np.argmax(self._features(X) @ self._weights, axis=1))
@@ -122,7 +130,7 @@ class RanPAC:
         return self._solve(gram, moments, self.RIDGES[self._choice])
 
     def _features(self, X: Matrix) -> Matrix:
-        return np.maximum(X @ self.projection, 0)
+        return np.asarray(np.maximum(X @ self.projection, 0), dtype=np.float32)
 
     def _targets(self, y: Labels) -> Matrix:
         return np.eye(self.n_classes, dtype=np.float32)[y]
@@ -135,4 +143,5 @@ class RanPAC:
 
     @property
     def n_bytes(self) -> int:
+        """Bytes of everything learned, and of the projection where there is one."""
         return 4 * (self.gram.size + self.moments.size + self.projection.size)

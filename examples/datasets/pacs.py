@@ -24,7 +24,7 @@ class DataAbsentError(RuntimeError):
 def load(
     data_dir: Path, size: int = 224
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Images (9991, size, size, 3), class indices and domain indices, in the order of file names."""
+    """Images (9991, size, size, 3), class indices, domain indices, in the order of file names."""
     from PIL import Image
 
     path = data_dir / ARCHIVE

@@ -1,4 +1,4 @@
-"""The main job from start to end. Run: make demo, or python -m examples.demo --help
+"""The main job from start to end. Run: `make demo`, or `python -m examples.demo --help`.
 
 A frozen EfficientNet-Lite0 looks at handwritten digits; then come scanned ones, printed ones, a
 fogged and a noisy camera, and the first again. The runtime notices each change, asks for at most

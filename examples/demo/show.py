@@ -61,7 +61,7 @@ def table(run: Run, frozen: dict[str, float], final: dict[str, float]) -> list[d
                 "labels": str(used.total),
                 "most per class": str(used.most_per_class),
                 "called strange %": f"{100 * run.alarm_rate(name):.1f}",
-                "noticed after": delays.get(name, None),
+                "noticed after": delays.get(name),
             }
         )
     return rows

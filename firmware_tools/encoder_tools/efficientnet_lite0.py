@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import EncoderError
-from firmware_tools.files import write_atomically
 from firmware_tools.encoder_tools.graph import Add, Conv, Dense, Floats, Network, Node, SpatialMean
 from firmware_tools.encoder_tools.torch_weights import read_weights_file
+from firmware_tools.files import write_atomically
 
 IMAGE_SIZE: Final = 224
 BN_EPSILON: Final = 1e-3

@@ -8,9 +8,9 @@ from onnx import TensorProto, helper
 from edge_runtime.encoders import open_encoder
 from edge_runtime.encoders.base import pool
 from edge_runtime.errors import EncoderError, UnknownTapError
-from firmware_tools.files import FileWriteError
 from firmware_tools.encoder_tools.taps import Tap, expose_taps, list_taps
 from firmware_tools.encoder_tools.tflite_writer import tflite_bytes
+from firmware_tools.files import FileWriteError
 from tests.encoders.models import (
     SMALL_INT8_TFLITE,
     SMALL_TFLITE,

@@ -128,6 +128,10 @@ def test_a_refused_fit_leaves_what_was_learned(estimator):
     before = answers(fitted, X)
     with pytest.raises(ValueError, match="NaN"):
         fitted.fit(np.full((5, 2), np.nan), np.zeros(5, int))
+    for name in set(fitted.get_params()) & {"shrinkage", "form", "capacity", "max_classes"}:
+        with pytest.raises((TypeError, ValueError)):
+            fitted.set_params(**{name: -1}).fit(X[:, :2], y)
+        fitted.set_params(**{name: estimator.get_params()[name]})
     for a, b in zip(answers(fitted, X), before, strict=True):
         assert (a == b).all()
 

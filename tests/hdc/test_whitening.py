@@ -179,7 +179,7 @@ def test_bad_parameters_and_samples_are_refused():
         Whitening.of(statistics, form="zca")
     with pytest.raises(ValueError, match="shrinkage"):
         Whitening.of(statistics, shrinkage=1.5)
-    with pytest.raises(ValueError, match="could not convert"):
+    with pytest.raises(ValueError, match="shrinkage is 'lw'"):
         Whitening.of(statistics, shrinkage="lw")
     with pytest.raises(ValueError, match="rank"):
         Whitening.of(statistics, form="low_rank", rank=3)

@@ -1,0 +1,237 @@
+"""The benchmarks on toy data: that peers learn, that protocols are kept, that tables are written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks import continual, features, local_learning, reporting
+from benchmarks.continual_peers import PEERS, Outcome, Peer, accuracy
+from benchmarks.features import FeatureSet
+from benchmarks.options import Options, parse
+from benchmarks.peers.streaming import NearestMean, RanPAC, StreamingLDA
+from benchmarks.splits import View, domain_stream, first_of_each_class, validation_part
+from examples.datasets.archives import ArchiveUnavailableError
+from examples.datasets.pacs import DataAbsentError
+
+TAPS = {"tap1": 4, "embedding": 12}
+
+
+def toy(n_per_group: int = 40, gap: float = 3.0) -> FeatureSet:
+    """Three classes around a triangle that another domain moves."""
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(6), n_per_group)
+    y, domain = group % 3, group // 3
+    centres = rng.normal(size=(3, 16)) * gap
+    X = centres[y] + 4.0 * domain[:, None] * rng.normal(size=16) + rng.normal(size=(len(y), 16))
+    return FeatureSet(X.astype(np.float32), y, domain, TAPS, ("a", "b", "c"), ("here", "there"))
+
+
+@pytest.mark.parametrize(
+    "model", [NearestMean(16, 3), StreamingLDA(16, 3), RanPAC(16, 3, 64, seed=0)]
+)
+def test_a_streaming_peer_learns_in_batches(model: NearestMean | StreamingLDA | RanPAC) -> None:
+    data = toy()
+    X = data.X - data.X.mean(axis=0)
+    here = np.flatnonzero(data.domain == 0)
+    for rows in np.array_split(np.random.default_rng(1).permutation(here), 3):
+        model.partial_fit(X[rows], data.y[rows])
+    assert accuracy(model.predict(X[here]), data.y[here]) > 0.95
+    assert model.n_bytes >= 4 * 16 * 3
+
+
+def test_slda_in_batches_equals_slda_at_once() -> None:
+    data = toy()
+    at_once, in_batches = StreamingLDA(16, 3), StreamingLDA(16, 3)
+    at_once.partial_fit(data.X, data.y)
+    for rows in np.array_split(np.random.default_rng(0).permutation(len(data.y)), 7):
+        in_batches.partial_fit(data.X[rows], data.y[rows])
+    np.testing.assert_allclose(in_batches.scatter, at_once.scatter, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(in_batches.means, at_once.means, rtol=1e-9)
+
+
+def test_ranpac_learns_every_sample_in_the_end_and_keeps_its_held_back_ones() -> None:
+    data = toy()
+    model = RanPAC(16, 3, 32, seed=0)
+    model.partial_fit(data.X, data.y)
+    assert len(model._held[0]) == len(data.y) // 5
+    model.partial_fit(data.X, data.y)
+    assert len(model._held[0]) == 2 * (len(data.y) // 5)
+    assert accuracy(model.predict(data.X), data.y) > 0.9
+
+
+def test_ranpac_takes_a_strong_ridge_on_noise_and_a_weak_one_on_signal() -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(200, 8)).astype(np.float32), np.arange(200) % 2
+    noise, signal = RanPAC(8, 2, 100, seed=0), RanPAC(8, 2, 100, seed=0)
+    noise.partial_fit(X, y)
+    signal.partial_fit(X, (X[:, 0] > 0).astype(np.int64))
+    noise.predict(X)
+    signal.predict(X)
+    assert noise._choice > signal._choice
+
+
+def test_a_stream_never_shows_a_test_sample_in_training_and_validation_is_training_only() -> None:
+    data = toy()
+    stream = domain_stream(data, seed=3)
+    part = validation_part(data, stream, seed=3)
+    for domain in range(2):
+        train, test = set(stream.train[domain].tolist()), set(stream.test[domain].tolist())
+        assert not train & test
+        assert train | test == set(np.flatnonzero(data.domain == domain).tolist())
+        assert set(part.train[domain].tolist()) | set(part.test[domain].tolist()) == train
+        assert np.bincount(data.y[stream.test[domain]]).tolist() == [8, 8, 8]
+
+
+def test_a_few_labels_are_the_same_number_of_every_class() -> None:
+    y = np.array([0, 0, 1, 0, 1, 1, 2, 2])
+    assert y[first_of_each_class(y, 2)].tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_standardised_view_takes_its_scale_from_the_reference_alone() -> None:
+    data = toy()
+    reference = np.flatnonzero(data.domain == 0)
+    seen = View("embedding").of(data, reference)
+    assert seen.shape[1] == TAPS["embedding"]
+    np.testing.assert_allclose(seen[reference].mean(axis=0), 0, atol=1e-5)
+    assert View("all", standardise=False).of(data, reference) is not None
+    np.testing.assert_array_equal(View("all", standardise=False).of(data, reference), data.X)
+
+
+def test_forgetting_leaves_out_the_last_domain_and_is_absent_for_joint_training() -> None:
+    outcome = Outcome("m", final=[0.7, 0.8, 0.9], learned=[0.9, 0.8, 0.9])
+    assert outcome.forgetting == pytest.approx(0.1)
+    assert np.isnan(Outcome("joint", final=[0.7]).forgetting)
+
+
+def test_tuning_takes_the_candidate_that_validation_prefers() -> None:
+    class Constant:
+        n_bytes = 0
+
+        def __init__(self, answer: int) -> None:
+            self.answer = answer
+
+        def partial_fit(self, X: object, y: object) -> None:
+            pass
+
+        def predict(self, X: np.ndarray) -> np.ndarray:
+            return np.full(len(X), self.answer)
+
+    data = toy()
+    kept = np.flatnonzero((data.y == 2) | (np.arange(len(data.y)) % 8 == 0))
+    mostly_two = FeatureSet(
+        data.X[kept], data.y[kept], data.domain[kept], TAPS, data.classes, data.domains
+    )
+    peer = Peer(
+        "constant",
+        lambda n_features, n_classes, seed, answer: Constant(answer),
+        [View()],
+        [{"answer": 0}, {"answer": 2}],
+    )
+    outcome = peer.run(mostly_two, domain_stream(mostly_two, 0), seed=0)
+    assert outcome.detail == "all, answer=2"
+
+
+def test_the_continual_benchmark_runs_every_method(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = [p for p in PEERS if not p.name.startswith("RanPAC")]
+    monkeypatch.setattr(continual, "PEERS", small)
+    report = continual.compare(toy(30), Options(quick=True, out=tmp_path))
+    assert [row[0] for row in report.rows] == ["edge-runtime", *(p.name for p in small)]
+    report.publish(tmp_path, record=False)
+    assert "edge-runtime" in capsys.readouterr().out
+    runs = json.loads((tmp_path / "continual.json").read_text())["runs"]
+    assert len(runs) == len(small) + 1
+    assert (tmp_path / "continual.csv").read_text().startswith("seed,method")
+
+
+def test_with_few_labels_the_runtime_gets_no_more_of_them() -> None:
+    data = toy(30)
+    outcome = continual.run_runtime(data, domain_stream(data, 0), seed=0, n_labels=5)
+    assert 0 < outcome.n_labels <= 5 * 3 * 2
+
+
+def test_the_local_learning_benchmark_tunes_on_training_data_and_runs_every_method(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local_learning, "EPOCHS", 2)
+    task = local_learning.features_task(toy(), hidden=8)
+    learn, choose = task.tuning_split()
+    assert not set(learn.tolist()) & set(choose.tolist())
+    assert set(learn.tolist()) | set(choose.tolist()) == set(task.train.tolist())
+    report = local_learning.compare([task], Options(seeds=2))
+    assert len(report.rows) == len(local_learning.METHODS)
+    assert len(report.records) == 2 * len(local_learning.METHODS)
+    assert all(0 <= record["accuracy"] <= 1 for record in report.records)
+
+
+def test_without_its_data_a_benchmark_is_skipped_with_a_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent() -> None:
+        raise ArchiveUnavailableError("no such client")
+
+    monkeypatch.setattr(local_learning.fashion, "load", absent)
+    assert command.main(["--data-dir", str(tmp_path)]) == 0
+    said = capsys.readouterr().err
+    assert "SKIPPED Fashion-MNIST" in said
+    assert said.count("pacs_128.tar not found") == 2
+
+
+def test_an_unknown_benchmark_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["no-such"])
+    assert "there are local_learning, continual" in capsys.readouterr().err
+
+
+def test_a_recorded_table_names_the_machine_but_no_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporting, "RESULTS", tmp_path / "results")
+    report = reporting.Report("toy", "A title", "How.", ("method", "x"), [("one", "1")], [{"x": 1}])
+    report.publish(None, record=True)
+    page = (tmp_path / "results" / "toy.md").read_text()
+    assert "| one | 1 |" in page
+    assert f"NumPy {np.__version__}" in page
+    assert str(tmp_path) not in page
+
+
+def test_features_are_computed_once_and_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counting:
+        fingerprint, dims = "f" * 64, {"embedding": 2}
+        n_calls = 0
+
+        def __call__(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+            self.n_calls += 1
+            return {"embedding": np.ones((len(batch), 2), np.float32)}
+
+    encoder = Counting()
+    (tmp_path / "pacs_128.tar").write_bytes(b"stands for the archive")
+    images = np.zeros((3, 224, 224, 3), np.uint8)
+    monkeypatch.setenv("EDGE_RUNTIME_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(features, "lite0", lambda: encoder)
+    monkeypatch.setattr(features.pacs, "load", lambda _: (images, np.arange(3), np.zeros(3, int)))
+    first, second = features.pacs_features(tmp_path), features.pacs_features(tmp_path)
+    assert encoder.n_calls == 1
+    np.testing.assert_array_equal(first.X, second.X)
+    monkeypatch.setattr(features.np, "savez", lambda *_, **__: (_ for _ in ()).throw(OSError))
+    with pytest.raises(OSError):  # noqa: PT011
+        features.save(tmp_path / "cache" / "features" / "other.npz", X=np.ones(1))
+    assert len(list((tmp_path / "cache" / "features").iterdir())) == 1
+
+
+def test_features_without_the_archive_say_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(DataAbsentError, match="--data-dir"):
+        features.pacs_features(tmp_path)
+
+
+def test_the_command_line_gives_options() -> None:
+    options = parse(None, ["--labels", "10", "--seeds", "3", "--quick"])
+    assert (options.labels, options.seeds, list(options.seed_range)) == (10, 3, [0])
