@@ -42,6 +42,7 @@ class SlotSettings:
     young_labels: int = 1024  # labels that a slot keeps while it is young
     calibration_scores: int = 1024  # scores kept to rank a new sample against
     hidden: tuple[int, ...] = (128,)
+    loss: str = "cross_entropy"  # as good as l2 on PACS, better where classes are subtle
     epochs: int = 12
     n_folds: int = 5
 
@@ -126,7 +127,10 @@ class Slot:
         from adaptors import TargetProjectionClassifier
 
         adaptor = TargetProjectionClassifier(
-            hidden=self.settings.hidden, epochs=self.settings.epochs, random_state=self.seed
+            hidden=self.settings.hidden,
+            loss=self.settings.loss,
+            epochs=self.settings.epochs,
+            random_state=self.seed,
         )
         return adaptor.fit(self.domain.standardise(X), y)
 

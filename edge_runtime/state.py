@@ -81,7 +81,7 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]
             raise StateError(f"state names {len(names)} arrays, expected at most {MAX_ARRAYS}")
         stream = io.BytesIO(body[16 + length :])
         arrays = {str(name): _read_array(stream) for name in names}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(f"state cannot be read: {error}") from error
     return header, arrays
 

@@ -1,0 +1,92 @@
+"""Small parts of the loop: labelled sets, pending samples, calibration, cross-fitting, routing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_runtime.calibration import SlotCalibration
+from edge_runtime.crossfit import folds_of
+from edge_runtime.errors import LabelError
+from edge_runtime.labelled import LabelledSet
+from edge_runtime.pending import PendingSample, PendingSamples
+
+
+def test_a_labelled_set_keeps_what_it_was_given_and_no_more() -> None:
+    kept = LabelledSet(3, capacity=5)
+    for i in range(5):
+        kept.add(np.full(3, i, np.float32), i)
+    assert kept.is_full
+    assert kept.y.tolist() == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(kept.X[:, 0], np.arange(5))
+    with pytest.raises(ValueError, match="places"):
+        kept.add(np.zeros(3, np.float32), 0)
+    assert len(kept) == 5
+
+
+def test_values_beyond_half_precision_are_clipped_not_made_infinite() -> None:
+    kept = LabelledSet(1, capacity=1)
+    kept.add(np.array([1e30], np.float32), 0)
+    assert np.isfinite(kept.X).all()
+
+
+def test_a_labelled_set_survives_its_state() -> None:
+    kept = LabelledSet(2, capacity=4)
+    kept.add(np.array([1, 2], np.float32), 3)
+    again = LabelledSet.from_state(kept.to_state(), 2, 4)
+    np.testing.assert_array_equal(again.X, kept.X)
+    again.add(np.array([3, 4], np.float32), 1)
+    assert again.y.tolist() == [3, 1]
+    with pytest.raises(ValueError, match="shapes"):
+        LabelledSet.from_state(kept.to_state(), 3, 4)
+
+
+@given(st.integers(1, 20), st.integers(0, 60))
+def test_pending_samples_are_bounded_and_the_oldest_goes_first(capacity: int, n: int) -> None:
+    pending = PendingSamples(capacity)
+    for i in range(n):
+        forgotten = pending.add(PendingSample(np.zeros(2, np.float32), None, 0))
+        assert forgotten == (i - capacity if i >= capacity else None)
+    assert len(pending) == min(n, capacity)
+    with pytest.raises(LabelError):
+        pending.get(n)
+    with pytest.raises(LabelError):
+        pending.get(-1)
+
+
+def test_a_calibration_ranks_among_known_samples() -> None:
+    rng = np.random.default_rng(0)
+    calibration = SlotCalibration(capacity=200)
+    calibration.fit(rng.normal(size=1000), rng.normal(size=1000), temperature=10.0)
+    assert len(calibration) == 200
+    fresh = calibration.nonconformity(rng.normal(size=4000), rng.normal(size=4000))
+    assert np.mean(calibration.p_values(fresh) <= 0.1) == pytest.approx(0.1, abs=0.05)
+    assert calibration.p_values(np.array([1e9]))[0] == pytest.approx(1 / 201)
+    assert calibration.p_values(np.array([-1e9]))[0] == 1.0
+
+
+def test_a_calibration_survives_its_state_and_refuses_another_shape() -> None:
+    calibration = SlotCalibration(capacity=50)
+    calibration.fit(np.linspace(0, 1, 40), np.linspace(1, 2, 40), temperature=40.0)
+    again = SlotCalibration.from_state(calibration.to_state(), 50)
+    values = np.linspace(-3, 3, 9)
+    np.testing.assert_array_equal(again.p_values(values), calibration.p_values(values))
+    assert again.temperature == 40.0
+    broken = {**calibration.to_state(), "frame": np.full(5, np.nan)}
+    with pytest.raises(ValueError, match="finite"):
+        SlotCalibration.from_state(broken, 50)
+
+
+def test_without_known_samples_nothing_is_strange() -> None:
+    assert SlotCalibration(10).p_values(np.array([5.0, 1e9])).tolist() == [1.0, 1.0]
+
+
+@given(st.lists(st.integers(0, 4), min_size=5, max_size=80), st.integers(2, 5))
+def test_folds_spread_every_class_evenly(labels: list[int], n_folds: int) -> None:
+    y = np.array(labels)
+    fold = folds_of(y, n_folds, np.random.default_rng(0))
+    for k in np.unique(y):
+        counts = np.bincount(fold[y == k], minlength=n_folds)
+        assert counts.max() - counts.min() <= 1
