@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.continual_peers import PEERS, Outcome, accuracy
+from benchmarks.continual_peers import PEERS, Candidate, Outcome, accuracy
 from benchmarks.features import FeatureSet, Labels, pacs_features
 from benchmarks.options import Options, parse
 from benchmarks.reporting import Report, mean_and_sd
@@ -41,9 +41,11 @@ def run(options: Options) -> Report | None:
 def compare(data: FeatureSet, options: Options) -> Report:
     """Return the table of all methods on one feature set."""
     outcomes: list[tuple[int, Outcome]] = []
+    first = domain_stream(data, 0)  # peers are tuned once, on its training rows alone
+    chosen = [None if options.quick else peer.choose(data, first, 0) for peer in PEERS]
     for seed in options.seed_range:
         stream = domain_stream(data, seed)
-        for outcome in _of_all_methods(data, stream, seed, options):
+        for outcome in _of_all_methods(data, stream, seed, options, chosen):
             outcomes.append((seed, outcome))
             print(f"seed {seed}: {outcome.method}: {outcome.average:.3f}", file=sys.stderr)
     suffix = "" if options.labels is None else f"_{options.labels}_labels"
@@ -58,17 +60,41 @@ def compare(data: FeatureSet, options: Options) -> Report:
 
 
 def _of_all_methods(
-    data: FeatureSet, stream: Stream, seed: int, options: Options
+    data: FeatureSet,
+    stream: Stream,
+    seed: int,
+    options: Options,
+    chosen: Sequence[Candidate | None],
 ) -> Iterator[Outcome]:
+    if options.labels is None:
+        yield run_batches(data, stream, seed)
     yield run_runtime(data, stream, seed, options.labels)
     if options.labels is not None:
         parts = [rows[first_of_each_class(data.y[rows], options.labels)] for rows in stream.train]
         stream = Stream(tuple(parts), stream.test)
-    for peer in PEERS:
-        yield peer.run(data, stream, seed, tune=not options.quick)
+    for peer, candidate in zip(PEERS, chosen, strict=True):
+        yield peer.run(data, stream, seed, candidate)
 
 
 # -- the runtime ------------------------------------------------------------------------------
+
+
+def run_batches(data: FeatureSet, stream: Stream, seed: int) -> Outcome:
+    """EdgeRuntime given each domain as one labelled batch; whether to grow is its own decision."""
+    runtime = EdgeRuntime(random_state=seed)
+    home: dict[int, int] = {}
+    learned, seconds = [], 0.0
+    for domain, rows in enumerate(stream.train):
+        start = time.process_time()
+        runtime.learn_many([_sample(data, row) for row in rows], data.y[rows].tolist())
+        seconds += time.process_time() - start
+        for slot in runtime.slots:
+            home.setdefault(slot.number, domain)
+        learned.append(_answer(runtime, data, stream.test[domain])[0])
+    n_labels = sum(len(rows) for rows in stream.train)
+    return _outcome(
+        "edge-runtime, batches", runtime, data, stream, home, learned, n_labels, seconds
+    )
 
 
 def run_runtime(
@@ -96,15 +122,29 @@ def run_runtime(
         for slot in runtime.slots:
             home.setdefault(slot.number, domain)
         learned.append(_answer(runtime, data, stream.test[domain])[0])
+    name = "edge-runtime, one by one"
+    return _outcome(name, runtime, data, stream, home, learned, n_given, seconds)
+
+
+def _outcome(
+    method: str,
+    runtime: EdgeRuntime,
+    data: FeatureSet,
+    stream: Stream,
+    home: Mapping[int, int],
+    learned: list[float],
+    n_labels: int,
+    seconds: float,
+) -> Outcome:
     answers = [_answer(runtime, data, rows) for rows in stream.test]
     at_home = [[home.get(slot) == k for slot in slots] for k, (_, slots) in enumerate(answers)]
     return Outcome(
-        "edge-runtime",
+        method,
         final=[score for score, _ in answers],
         learned=learned,
         routing=float(np.mean([np.mean(domain) for domain in at_home])),
         n_bytes=int(runtime.status()["bytes"]),
-        n_labels=n_given,
+        n_labels=n_labels,
         seconds=seconds,
         detail=f"{len(runtime.slots)} slots",
     )

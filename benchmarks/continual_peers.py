@@ -58,6 +58,9 @@ class Outcome:
         return float(np.mean(np.subtract(self.learned, self.final)[:-1]))
 
 
+Candidate = tuple[View, Mapping[str, Any]]
+
+
 class Model(Protocol):
     """What a peer must do: `learn` once (joint) or once per domain (streaming), then answer."""
 
@@ -87,25 +90,23 @@ class Peer:
     while_tuning: Mapping[str, Any] = field(default_factory=dict)
     is_joint: bool = False
 
-    def run(self, data: FeatureSet, stream: Stream, seed: int, *, tune: bool = True) -> Outcome:
-        """Tune on a part of the training rows, then learn all of them and be tested.
+    def choose(self, data: FeatureSet, stream: Stream, seed: int) -> Candidate:
+        """Return the candidate that does best on a held-back part of the training rows."""
+        candidates = list(itertools.product(self.views, self.settings))
+        if len(candidates) == 1:
+            return candidates[0]
+        part = validation_part(data, stream, seed)
+        outcomes = [
+            self.run(data, part, seed, (view, {**settings, **self.while_tuning}))
+            for view, settings in candidates
+        ]
+        return candidates[int(np.argmax([outcome.average for outcome in outcomes]))]
 
-        Without `tune` the first candidate is taken.
-        """
-        pairs = list(itertools.product(self.views, self.settings))
-        best = pairs[0]
-        if tune and len(pairs) > 1:
-            part = validation_part(data, stream, seed)
-            outcomes = [
-                self._run_one(data, part, seed, view, {**settings, **self.while_tuning})
-                for view, settings in pairs
-            ]
-            best = pairs[int(np.argmax([outcome.average for outcome in outcomes]))]
-        return self._run_one(data, stream, seed, *best)
-
-    def _run_one(
-        self, data: FeatureSet, stream: Stream, seed: int, view: View, settings: Mapping[str, Any]
+    def run(
+        self, data: FeatureSet, stream: Stream, seed: int, candidate: Candidate | None = None
     ) -> Outcome:
+        """Learn all training rows and be tested; without a candidate the first one is taken."""
+        view, settings = candidate or (self.views[0], self.settings[0])
         everything = np.concatenate(stream.train)
         X = view.of(data, everything if self.is_joint else stream.train[0])
         model = self.build(X.shape[1], len(data.classes), seed, **settings)

@@ -21,7 +21,8 @@ class FeatureReader:
     """Turns samples into float32 rows, and refuses those that cannot be turned.
 
     Without an encoder the first sample decides the taps: a vector is one tap called "features", a
-    mapping has its own; later samples must have the same.
+    mapping has its own; later samples must have the same. With one, a mapping is what the encoder
+    gave for a sample: it is checked and not encoded again.
     """
 
     def __init__(self, encoder: Encoder | None, taps: Mapping[str, int] | None = None) -> None:

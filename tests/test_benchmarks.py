@@ -134,7 +134,8 @@ def test_tuning_takes_the_candidate_that_validation_prefers() -> None:
         [View()],
         [{"answer": 0}, {"answer": 2}],
     )
-    outcome = peer.run(mostly_two, domain_stream(mostly_two, 0), seed=0)
+    stream = domain_stream(mostly_two, 0)
+    outcome = peer.run(mostly_two, stream, 0, peer.choose(mostly_two, stream, 0))
     assert outcome.detail == "all, answer=2"
 
 
@@ -144,11 +145,12 @@ def test_the_continual_benchmark_runs_every_method(
     small = [p for p in PEERS if not p.name.startswith("RanPAC")]
     monkeypatch.setattr(continual, "PEERS", small)
     report = continual.compare(toy(30), Options(quick=True, out=tmp_path))
-    assert [row[0] for row in report.rows] == ["edge-runtime", *(p.name for p in small)]
+    ours = ["edge-runtime, batches", "edge-runtime, one by one"]
+    assert [row[0] for row in report.rows] == [*ours, *(p.name for p in small)]
     report.publish(tmp_path, record=False)
     assert "edge-runtime" in capsys.readouterr().out
     runs = json.loads((tmp_path / "continual.json").read_text())["runs"]
-    assert len(runs) == len(small) + 1
+    assert len(runs) == len(small) + 2
     assert (tmp_path / "continual.csv").read_text().startswith("seed,method")
 
 
