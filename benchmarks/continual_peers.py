@@ -92,7 +92,7 @@ class Peer:
 
     def choose(self, data: FeatureSet, stream: Stream, seed: int) -> Candidate:
         """Return the candidate that does best on a held-back part of the training rows."""
-        candidates = list(itertools.product(self.views, self.settings))
+        candidates: list[Candidate] = list(itertools.product(self.views, self.settings))
         if len(candidates) == 1:
             return candidates[0]
         part = validation_part(data, stream, seed)

@@ -42,6 +42,10 @@ class Trial:
     host: int  # number of that best old slot
     candidate: Slot  # the new slot, fitted on all labels
 
+    def accuracies(self) -> dict[str, float]:
+        """The three, by name."""
+        return {"existing": self.existing, "adapted": self.adapted, "grown": self.grown}
+
 
 class SlotBank:
     """The slots of a runtime, oldest first, within `budget_bytes`."""

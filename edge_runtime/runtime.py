@@ -15,9 +15,10 @@ import numpy as np
 
 from edge_runtime import snapshot, state
 from edge_runtime.bank import Answer, SlotBank
-from edge_runtime.errors import BudgetError, LabelError, SampleError, StateError
+from edge_runtime.classes import indices_of
+from edge_runtime.errors import LabelError, SampleError, StateError
 from edge_runtime.features import FeatureReader, Matrix
-from edge_runtime.labelled import Classes, LabelledSet
+from edge_runtime.growth import MAX_COLLECTED, Growth, grown_event
 from edge_runtime.pending import PendingSample, PendingSamples
 from edge_runtime.policy import Policy, PolicySettings
 from edge_runtime.records import Event, Label, Prediction
@@ -26,7 +27,6 @@ from edge_runtime.slots import Slot, SlotSettings
 if TYPE_CHECKING:
     from edge_runtime.encoders.base import Encoder
 
-MAX_CLASSES = 256
 DEFAULT_BUDGET_BYTES = 32 * 2**20
 
 
@@ -75,7 +75,6 @@ class EdgeRuntime:
         max_slots: int = 16,
     ) -> None:
         self.encoder = encoder
-        self.classes: list[Label] = []
         self.generation = 0
         self.options: dict[str, Any] = {
             "budget_bytes": budget_bytes,
@@ -91,13 +90,11 @@ class EdgeRuntime:
         self._pending = PendingSamples(pending_samples)
         self._counters = dict.fromkeys(("samples", "labels", "strange", "rejected", "asked"), 0)
         self._bank: SlotBank | None = None
-        self._collected: LabelledSet | None = None
-        self._collected_answers: list[tuple[int, int]] = []  # class and slot answered before
+        self._growth = Growth(self._policy)
         self._directory: Path | None = None
         self._has_unsaved = False
         self.damaged: tuple[str, ...] = ()
-        for label in classes or ():
-            self._class_index(label)
+        _, self.classes = indices_of(classes or (), ())
         if self._reader.n_features:
             self._open_bank()
 
@@ -137,14 +134,11 @@ class EdgeRuntime:
 
     def peek_many(self, X: Sequence[Any]) -> list[Prediction]:
         """`peek` at many samples at once."""
-        return [self._prediction(-1, answer, False, []) for answer in self._answers(X)]
+        return [self._prediction(-1, answer, False, []) for answer in self._read(X)[1]]
 
     def _take(self, X: Sequence[Any]) -> list[Prediction]:
         features, answers = self._read(X)
         return [self._take_row(x, answer) for x, answer in zip(features, answers, strict=True)]
-
-    def _answers(self, X: Sequence[Any]) -> list[Answer]:
-        return self._read(X)[1]
 
     def _read(self, X: Sequence[Any]) -> tuple[Matrix, list[Answer]]:
         features = self._reader.read(X)
@@ -153,15 +147,12 @@ class EdgeRuntime:
     def _take_row(self, x: Matrix, answer: Answer) -> Prediction:
         """Let the policy see one answered sample, and keep it for its label."""
         sample_id = self._pending.next_id
-        events, wants_label = self._policy.observe(sample_id, answer, self._seems(x, answer))
+        events, wants_label = self._policy.observe(sample_id, answer, self._growth.seems(x, answer))
         pending = PendingSample(x.copy(), answer.slot, answer.best)
         forgotten = self._pending.add(pending)
         if forgotten is not None:
             self._policy.forget(forgotten)
-        if self._policy.is_decision_due():
-            events += self._decide(sample_id)
-        elif self._policy.state != "asking" and self._collected is not None:
-            self._learn_collected()
+        events += self._growth.tend(self.bank, sample_id)
         self._counters["samples"] += 1
         self._counters["strange"] += answer.p_value <= self._policy.settings.false_alarm_rate
         self._counters["asked"] += wants_label
@@ -185,15 +176,6 @@ class EdgeRuntime:
             generation=self.generation,
         )
 
-    def _seems(self, x: Matrix, answer: Answer) -> int:
-        """The class a sample of a new domain seems to have, by the labels collected so far."""
-        collected = self._collected
-        if collected is None or len(collected) == 0:
-            return answer.best
-        X, y = collected.X, collected.y
-        gaps = (X - x) / (X.std(axis=0) + 1e-6)
-        return int(y[np.argmin(np.einsum("ij,ij->i", gaps, gaps))])
-
     # -- labels -----------------------------------------------------------------------------
 
     def learn(self, sample_id: int, label: Label) -> list[Event]:
@@ -205,15 +187,15 @@ class EdgeRuntime:
             The sample was never seen, is forgotten, or has had its label; nothing has changed.
         """
         sample = self._pending.get(sample_id)
-        k = self._class_index(label)
+        (k,), self.classes = indices_of([label], self.classes)
         self._pending.remove(sample_id)
         self._counters["labels"] += 1
         self._has_unsaved = True
         use = self._policy.on_label(sample_id, k)
-        if use == "learn":
-            return self._learn_in_slot(sample, k)
-        self._collect(sample, k)
-        return self._decide(sample_id) if use == "decide" else []
+        if use == "learn" or not self._growth.collect(sample, k):
+            self._learn_in_slot(sample, k)
+            return []
+        return self._growth.decide(self.bank, sample_id) if use == "decide" else []
 
     def learn_many(self, X: Sequence[Any], labels: Sequence[Label]) -> list[Event]:
         """Learn a labelled batch of one domain at once: the first domain, or a new one.
@@ -223,136 +205,31 @@ class EdgeRuntime:
         """
         if len(X) != len(labels) or len(X) == 0:
             raise LabelError(f"{len(X)} samples and {len(labels)} labels: expected as many, > 0")
-        features = self._reader.read(X)
-        bank = self.bank
-        y = np.array([self._class_index(label) for label in labels])
+        indices, classes = indices_of(labels, self.classes)
+        features, y = self._reader.read(X), np.array(indices)
+        bank, self.classes = self.bank, classes
         self._counters["labels"] += len(y)
         self._has_unsaved = True
+        sample_id = self._pending.next_id
         if bank.slots:
-            answers = bank.answer(features, len(self.classes))
-            collected = [(answer.best, answer.slot or 0) for answer in answers]
-            return self._put_on_trial(features, y, np.array(collected), self._pending.next_id)
+            answers = bank.answer(features, len(classes))
+            answered = np.array([(answer.best, answer.slot or 0) for answer in answers])
+            return self._growth.put_on_trial(bank, features, y, answered, sample_id)
         slot = bank.new_slot().start(features, y)
         bank.add(slot)
         bank.trim()
         self._policy.on_calibrated(len(slot.calibration), slot.number)
-        return [self._grown_event(self._pending.next_id, slot.number, 0.0, 0.0)]
+        return [grown_event(slot, None, sample_id)]
 
-    def _learn_in_slot(self, sample: PendingSample, k: int) -> list[Event]:
-        bank = self.bank
-        if not bank.slots:
-            bank.add(bank.new_slot())
-        slot = bank.get(sample.slot) if sample.slot is not None else bank.slots[0]
+    def _learn_in_slot(self, sample: PendingSample, k: int) -> None:
+        if not self.bank.slots:
+            self.bank.add(self.bank.new_slot())
+        slot = self.bank.get(sample.slot) if sample.slot is not None else self.bank.slots[0]
         slot.learn(sample.features, k)
-        bank.trim()
+        self.bank.trim()
         self._policy.on_calibrated(len(slot.calibration), slot.number)
-        return []
 
-    def _collect(self, sample: PendingSample, k: int) -> None:
-        if self._collected is None:
-            capacity = self._policy.settings.labels_per_class * MAX_CLASSES
-            self._collected = LabelledSet(len(sample.features), capacity)
-        self._collected.add(sample.features, k)
-        self._collected_answers.append((sample.predicted, sample.slot or 0))
-
-    def _class_index(self, label: Label) -> int:
-        if isinstance(label, np.generic):
-            label = label.item()
-        if isinstance(label, bool) or not isinstance(label, int | str):
-            raise LabelError(f"label {label!r} is a {type(label).__name__}, expected int or str")
-        if label in self.classes:
-            return self.classes.index(label)
-        if self.classes and type(label) is not type(self.classes[0]):
-            raise LabelError(
-                f"label {label!r} is a {type(label).__name__}, but the classes so far are "
-                f"{type(self.classes[0]).__name__}s such as {self.classes[0]!r}"
-            )
-        if len(self.classes) == MAX_CLASSES:
-            raise LabelError(f"label {label!r} would be class {MAX_CLASSES + 1} of {MAX_CLASSES}")
-        self.classes.append(label)
-        return len(self.classes) - 1
-
-    def _learn_collected(self) -> None:
-        """The drift has ended by itself: what was collected belongs to the slots it came from."""
-        collected, answers = self._collected, self._collected_answers
-        self._drop_collected()
-        if collected is not None and self._bank is not None:
-            for x, k, (_, slot) in zip(collected.X, collected.y, answers, strict=True):
-                self._bank.get(slot).learn(x, int(k))
-
-    # -- decisions --------------------------------------------------------------------------
-
-    def _decide(self, sample_id: int) -> list[Event]:
-        """Put what was collected on trial; go on collecting if the verdict is to wait."""
-        collected, answers = self._collected, np.array(self._collected_answers)
-        n = 0 if collected is None else len(collected)
-        if collected is None or n < self._policy.settings.first_trial_labels:
-            self._policy.on_verdict("reject", None)
-            self._drop_collected()
-            return [Event("rejected", sample_id, f"{n} labels came: too few to decide anything")]
-        events = self._put_on_trial(collected.X, collected.y, answers, sample_id)
-        if self._policy.state != "asking":
-            self._drop_collected()
-        return events
-
-    def _drop_collected(self) -> None:
-        self._collected, self._collected_answers = None, []
-
-    def _put_on_trial(
-        self, X: Matrix, y: Classes, answered: Classes, sample_id: int
-    ) -> list[Event]:
-        """Grow, adapt or leave it; `answered` (n, 2) holds the class and slot answered before."""
-        bank = self.bank
-        trial = bank.try_out(X, y, answered[:, 0], answered[:, 1])
-        verdict = self._policy.judge(len(y), trial.existing, trial.adapted, trial.grown)
-        events = []
-        if verdict == "grow":
-            try:
-                merged = bank.make_room(trial.candidate.n_bytes)
-            except BudgetError as error:
-                events.append(Event("rejected", sample_id, f"no room to grow: {error}"))
-                verdict = "adapt" if trial.adapted >= trial.existing else "reject"
-            else:
-                if merged is not None:
-                    message = f"slot {merged[1]} had become the same as slot {merged[0]}"
-                    events.append(Event("merged", sample_id, message, merged[0]))
-                bank.add(trial.candidate)
-                number = trial.candidate.number
-                event = self._grown_event(sample_id, number, trial.existing, trial.grown)
-                events.append(event)
-        evidence = {
-            "labels": len(y),
-            "existing": trial.existing,
-            "adapted": trial.adapted,
-            "grown": trial.grown,
-        }
-        if verdict == "adapt":
-            host = bank.get(trial.host)
-            for x, k in zip(X, y, strict=True):
-                host.learn(x, int(k))
-            bank.trim()
-            message = f"slot {trial.host} learned {len(y)} labels in place"
-            events.append(Event("adapted", sample_id, message, trial.host, evidence))
-        elif verdict == "reject":
-            message = "neither a new slot nor the old one would answer the labels better"
-            events.append(Event("rejected", sample_id, message, None, evidence))
-        now = {"grow": trial.candidate.number, "adapt": trial.host}.get(verdict)
-        self._policy.on_verdict(verdict, now)
-        return events
-
-    def _grown_event(self, sample_id: int, number: int, existing: float, grown: float) -> Event:
-        slot = self.bank.get(number)
-        evidence = {
-            "labels": slot.n_labels,
-            "existing": existing,
-            "grown": grown or slot.cross_accuracy,
-            "adaptor": slot.adaptor is not None,
-            "bytes": slot.n_bytes,
-        }
-        message = (
-            f"slot {number}: held-out accuracy {slot.cross_accuracy:.0%} instead of {existing:.0%}"
-        )
-        return Event("grown", sample_id, message, number, evidence)
+    # -- parts ------------------------------------------------------------------------------
 
     @property
     def bank(self) -> SlotBank:
@@ -484,14 +361,13 @@ class EdgeRuntime:
     @property
     def n_bytes(self) -> int:
         """Bytes of everything learned and buffered."""
-        collected = self._collected.n_bytes if self._collected is not None else 0
-        return self._pending.n_bytes + collected + (self._bank.n_bytes if self._bank else 0)
+        slots = self._bank.n_bytes if self._bank is not None else 0
+        return self._pending.n_bytes + self._growth.n_bytes + slots
 
     @property
     def _reserved_bytes(self) -> int:
         """Bytes that samples waiting for a label, and labels for a trial, may come to need."""
-        trial = self._policy.settings.labels_per_class * max(len(self.classes), 10)
-        waiting = 4 * self.options["pending_samples"] + 2 * trial
+        waiting = 4 * self.options["pending_samples"] + 2 * MAX_COLLECTED
         return int(self._reader.n_features * waiting)
 
     def status(self) -> Mapping[str, Any]:

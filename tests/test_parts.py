@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.calibration import SlotCalibration
+from edge_runtime.classes import indices_of
 from edge_runtime.crossfit import folds_of
 from edge_runtime.errors import LabelError
 from edge_runtime.labelled import LabelledSet
@@ -90,3 +91,21 @@ def test_folds_spread_every_class_evenly(labels: list[int], n_folds: int) -> Non
     for k in np.unique(y):
         counts = np.bincount(fold[y == k], minlength=n_folds)
         assert counts.max() - counts.min() <= 1
+
+
+@pytest.mark.parametrize("labels", [[0, "a"], [1.5], [True], [None], ["a", 1]])
+def test_labels_of_the_wrong_kind_are_refused(labels: list[object]) -> None:
+    with pytest.raises(LabelError):
+        indices_of(labels, [])
+
+
+def test_there_is_an_end_to_classes() -> None:
+    with pytest.raises(LabelError, match="257 of 256"):
+        indices_of(range(300), [])
+
+
+def test_a_bad_label_in_a_batch_leaves_the_classes_as_they_were() -> None:
+    classes: list[int | str] = ["a"]
+    with pytest.raises(LabelError):
+        indices_of(["b", 3], classes)
+    assert classes == ["a"]
