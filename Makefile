@@ -15,7 +15,7 @@ QUICK := -m "not slow" -q
 .PHONY: help demo test test-nojit test-legacy check fix bench clean
 
 help:
-	@echo "make demo    the whole learning job on real images, no hardware (about 5 minutes with set-up)"
+	@echo "make demo    the whole learning job on real images, no hardware (a few minutes)"
 	@echo "make test    every test, in three environments"
 	@echo "make check   lint, types, import rules, quick tests"
 	@echo "make bench   the benchmarks; PACS rows need DATA_DIR=folder with pacs_128.tar"
@@ -24,7 +24,6 @@ help:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# Plain `pip install torch` may bring gigabytes of CUDA, so the bench extra is set up by `make bench` alone.
 $(VENV)/.demo: $(BIN)/python pyproject.toml
 	@echo "Setting up $(VENV) (a minute the first time) ..."
 	$(BIN)/python -m pip install $(PIP_FLAGS) -e '.[demo]'
@@ -36,10 +35,6 @@ $(VENV)/.test: $(VENV)/.demo
 
 $(VENV)/.dev: $(VENV)/.test
 	$(BIN)/python -m pip install $(PIP_FLAGS) -e '.[dev]'
-	@touch $@
-
-$(VENV)/.bench: $(VENV)/.test
-	$(BIN)/python -m pip install $(PIP_FLAGS) -e '.[bench]'
 	@touch $@
 
 $(LEGACY)/.test: pyproject.toml
@@ -77,7 +72,7 @@ fix: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.bench
+bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks --data-dir "$(or $(DATA_DIR),.cache/data)"
 
 clean:
