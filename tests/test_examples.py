@@ -41,7 +41,7 @@ def test_a_foggy_camera_is_noticed_and_learned() -> None:
     assert "grown" in kinds or "adapted" in kinds
 
 
-def test_the_code_in_the_readme_runs() -> None:
+def test_the_code_in_the_readme_compiles_and_uses_the_public_names() -> None:
     text = (PROJECT / "README.md").read_text()
     block = re.search(r"```python\n(.*?)```", text, re.DOTALL)
     assert block, "the README has lost its twenty lines"
