@@ -156,6 +156,15 @@ class PooledCovariance:
             self._shift_mean(label, count, mean)
         return self
 
+    def part(self, columns: slice) -> PooledCovariance:
+        """Return the statistics of some of the features, as if only those had been seen."""
+        means = self.class_means_[:, columns]
+        new = PooledCovariance(means.shape[1], self.dtype)
+        new.classes_, new.counts_ = self.classes_.copy(), self.counts_.copy()
+        new.class_means_, new.degrees_ = means.copy(), self.degrees_
+        new.scatter_ = self.scatter_[columns, columns].copy()
+        return new
+
     def remove_class(self, label: int) -> PooledCovariance:
         """Forget a class's mean and count. Its share of the pooled scatter stays."""
         keep = self.classes_ != label

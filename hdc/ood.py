@@ -1,19 +1,10 @@
 """Strangers among embeddings, at a false-alarm rate that the user states.
 
-Several taps are joined and whitened together, so that none dominates by its scale and what two
-taps share counts once. A sample is then measured in two ways, as neither is enough alone: the
-cosine of its hypervector to the nearest prototype ignores its length, and the whitened
-(Mahalanobis) distance to the nearest class mean ignores its direction among many dimensions.
-
-Each measurement is standardised on known samples held out of the fit (cross-fitting), then summed:
-
-* cosine: below average counts as strange; above average earns nothing, so that a typical
-  direction cannot make up for a strange length;
-* distance: more is stranger, but so is less than `_TOO_CLOSE` deviations below the mean. In many
-  dimensions known samples keep a distance from their mean, and a blank input does not.
-
-The threshold is conformal (`hdc.conformal`). Held-out scores come from models with fewer samples
-than the final one, which makes them slightly too low and alarms slightly too rare.
+The score of a sample is that of `hdc._views`: direction and whitened distance, of all taps
+together and of narrow taps alone. The threshold is conformal (`hdc.conformal`): known samples
+held out of the fit in turn (cross-fitting) say how low a known sample may score. Held-out scores
+come from models with fewer samples than the final one, which makes them slightly too low and
+alarms slightly too rare.
 
 Sources: K. Lee et al., "A simple unified framework for detecting out-of-distribution samples",
 NeurIPS 2018 (Mahalanobis distance); `hdc.hdff` for hypervectors; E. Nalisnick et al., "Detecting
@@ -31,7 +22,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hdc import _state
-from hdc._checks import Float32, Float64, RandomState, check_count, check_rate, derive_seed
+from hdc._checks import (
+    Float32,
+    Float64,
+    IntArray,
+    RandomState,
+    check_count,
+    check_dims,
+    check_rate,
+    derive_seed,
+)
 from hdc._estimator import (
     Estimator,
     OutlierMixin,
@@ -40,15 +40,12 @@ from hdc._estimator import (
     check_X,
     check_y,
 )
-from hdc._reference import Measured, Reference
+from hdc._views import Recipe, Scored, Views, fit_views
 from hdc.conformal import Calibration, MondrianCalibration
-from hdc.covariance import PooledCovariance, Taps
-from hdc.projection import SignedHadamard
+from hdc.covariance import Taps
 from hdc.whitening import Form, Shrinkage, check_options
 
-_KIND, _VERSION = "hdc.OODDetector", 1
-_TOO_CLOSE = -2.0  # deviations
-_DECIMALS = 4
+_KIND, _VERSION = "hdc.OODDetector", 2
 
 
 class OODDetector(OutlierMixin, Estimator):
@@ -135,11 +132,11 @@ class OODDetector(OutlierMixin, Estimator):
             codes = np.unique(check_y(y, len(joined)), return_inverse=True)[1].astype(np.int64)
         kind = MondrianCalibration if self.per_class else Calibration
         calibration = kind(self.capacity)
-        projection = SignedHadamard(joined.shape[1], self.n_dims, derive_seed(self.random_state))
-        self.reference_, held_out = self._cross_fit(joined, codes, projection)
+        seed = derive_seed(self.random_state)
+        recipe = Recipe(check_dims(self.n_dims), seed, self.shrinkage, self.form, self.rank)
+        self.views_, held_out = fit_views(self._folds(joined, codes, seed), taps, recipe)
         self.taps_, self.n_features_in_ = taps, joined.shape[1]
         self.calibration_: Calibration | MondrianCalibration = calibration
-        self._standardise(held_out)
         self._calibrate(held_out)
         if not self.can_meet_rate_:
             warnings.warn(
@@ -152,17 +149,17 @@ class OODDetector(OutlierMixin, Estimator):
 
     def calibrate(self, X: ArrayLike | Mapping[str, ArrayLike]) -> OODDetector:
         """Learn the scores of fresh known samples; what is known otherwise stays as it is."""
-        self._calibrate(self._measure(X))
+        self._calibrate(self._score(X))
         return self
 
     def score_samples(self, X: ArrayLike | Mapping[str, ArrayLike]) -> Float64:
         """How normal each sample is, (n,); higher is more normal, 0 about average."""
-        return self._score(self._measure(X))
+        return self._score(X).scores
 
     def decision_function(self, X: ArrayLike | Mapping[str, ArrayLike]) -> Float64:
         """Score less threshold, (n,): negative for strange samples; +inf where none can be."""
-        measured = self._measure(X)
-        return self._score(measured) - self._thresholds(measured)
+        scored = self._score(X)
+        return np.asarray(scored.scores - self._thresholds(scored))
 
     def predict(
         self, X: ArrayLike | Mapping[str, ArrayLike]
@@ -172,28 +169,25 @@ class OODDetector(OutlierMixin, Estimator):
 
     def p_value(self, X: ArrayLike | Mapping[str, ArrayLike]) -> Float64:
         """How often a fresh known sample would look as strange, (n,); low is strange."""
-        measured = self._measure(X)
-        scores = self._score(measured)
+        scores, nearest = self._score(X)
         if isinstance(self.calibration_, MondrianCalibration):
-            return self.calibration_.p_values(scores, measured.nearest)
+            return self.calibration_.p_values(scores, nearest)
         return self.calibration_.p_values(scores)
 
     def to_state(self) -> tuple[_state.Header, _state.Arrays]:
         """Return header and arrays; `from_state` continues identically."""
         check_is_fitted(self)
-        reference, arrays = self.reference_.to_state()
+        views, arrays = self.views_.to_state()
         calibration, scores = self.calibration_.to_state()
         header = _state.make_header(
             _KIND,
             _VERSION,
-            parameters=self.get_params() | {"random_state": self.reference_.projection.seed},
+            parameters=self.get_params() | {"random_state": self.views_.joint.projection.seed},
             taps=None if self.taps_ is None else list(self.taps_.widths.items()),
-            reference=reference,
+            views=views,
             calibration=calibration,
         )
-        own = {"centre": self.centre_.copy(), "spread": self.spread_.copy()}
-        nested = _state.nest("reference", arrays) | _state.nest("calibration", scores)
-        return header, own | nested
+        return header, _state.nest("views", arrays) | _state.nest("calibration", scores)
 
     @classmethod
     def from_state(cls, header: _state.Header, arrays: _state.Arrays) -> OODDetector:
@@ -203,14 +197,10 @@ class OODDetector(OutlierMixin, Estimator):
         check_rate(new.false_alarm_rate, "false_alarm_rate")
         taps = _state.field(header, "taps")
         new.taps_ = None if taps is None else Taps(dict(taps))
-        new.reference_ = Reference.from_state(*_state.nested("reference", header, arrays))
-        new.n_features_in_ = new.reference_.whitening.n_features
+        new.views_ = Views.from_state(*_state.nested("views", header, arrays))
+        new.n_features_in_ = new.views_.joint.whitening.n_features
         if new.taps_ is not None and new.taps_.n_features != new.n_features_in_:
             raise ValueError(f"state has taps of {new.taps_.n_features} features in all")
-        new.centre_ = _state.take(arrays, "centre", (2,), np.float64)
-        new.spread_ = _state.take(arrays, "spread", (2,), np.float64)
-        if (new.spread_ <= 0).any():
-            raise ValueError(f"state has spread {new.spread_}, expected positive numbers")
         kind = MondrianCalibration if new.per_class else Calibration
         new.calibration_ = kind.from_state(*_state.nested("calibration", header, arrays))
         new._publish()
@@ -224,72 +214,29 @@ class OODDetector(OutlierMixin, Estimator):
             raise TypeError(f"X has taps {list(X)}, expected one matrix as at fit")
         return check_X(self, X)
 
-    def _freeze(
-        self, parts: list[PooledCovariance], projection: SignedHadamard, shrinkage: Shrinkage
-    ) -> Reference:
-        statistics = PooledCovariance(projection.n_features)
-        for one in parts:
-            statistics.merge(one)
-        return Reference.of(
-            statistics, projection, shrinkage=shrinkage, form=self.form, rank=self.rank
-        )
-
-    def _cross_fit(
-        self, X: Float32, codes: np.ndarray[Any, np.dtype[np.int64]], projection: SignedHadamard
-    ) -> tuple[Reference, Measured]:
-        """Fit to all samples, and measurements of each fold by a fit to all others.
-
-        Folds are shrunk as much as the whole. Were each to choose for its fewer samples, it would
-        shrink more, and with about as many samples as features alarms were 20 % too many.
-        """
+    def _folds(self, X: Float32, codes: IntArray, seed: int) -> list[tuple[Float32, IntArray]]:
+        """Samples and classes in parts, dealt out class by class: each has its share of all."""
         n_folds = min(check_count(self.n_folds, "n_folds", 2), len(X))
-        order = check_random_state(projection.seed).permutation(len(X))
-        # Dealt out class by class, so that every fold has its share of each.
+        order = check_random_state(seed).permutation(len(X))
         order = order[np.argsort(codes[order], kind="stable")]
-        folds = [order[k::n_folds] for k in range(n_folds)]
-        parts = [PooledCovariance(X.shape[1]).update(X[rows], codes[rows]) for rows in folds]
-        whole = self._freeze(parts, projection, self.shrinkage)
-        if n_folds == 1:
-            return whole, Measured(np.empty(0), np.empty(0), np.empty(0, np.int64))
-        amount = whole.whitening.shrinkage_
-        measured = [
-            self._freeze([p for p in parts if p is not part], projection, amount).measure(X[rows])
-            for part, rows in zip(parts, folds, strict=True)
-        ]
-        return whole, Measured(*(np.concatenate(column) for column in zip(*measured, strict=True)))
+        return [(X[rows], codes[rows]) for rows in (order[k::n_folds] for k in range(n_folds))]
 
-    def _measure(self, X: Any) -> Measured:
+    def _score(self, X: Any) -> Scored:
         check_is_fitted(self)
-        return self.reference_.measure(self._join(X))
+        return self.views_.score(self._join(X))
 
-    def _standardise(self, held_out: Measured) -> None:
-        """Learn mean and deviation of both measurements; a lone sample has no deviation."""
-        both = np.stack([held_out.cosine, held_out.distance])
-        enough = both.shape[1] > 1
-        self.centre_: Float64 = both.mean(axis=1) if enough else np.zeros(2)
-        deviation = both.std(axis=1) if enough else np.ones(2)
-        self.spread_: Float64 = np.where(deviation > 1e-9, deviation, 1.0)
-
-    def _score(self, measured: Measured) -> Float64:
-        cosine = (measured.cosine - self.centre_[0]) / self.spread_[0]
-        distance = (measured.distance - self.centre_[1]) / self.spread_[1]
-        scores = np.minimum(cosine, 0.0) - np.abs(distance - _TOO_CLOSE) - _TOO_CLOSE
-        # A sample gets the same score alone and in a batch: float32 sums differ beyond this digit.
-        return np.asarray(np.round(scores, _DECIMALS))
-
-    def _calibrate(self, measured: Measured) -> None:
-        scores = self._score(measured)
+    def _calibrate(self, scored: Scored) -> None:
         if isinstance(self.calibration_, MondrianCalibration):
-            self.calibration_.add(scores, measured.nearest)
+            self.calibration_.add(scored.scores, scored.nearest)
         else:
-            self.calibration_.add(scores)
+            self.calibration_.add(scored.scores)
         self._publish()
 
-    def _thresholds(self, measured: Measured) -> Float64 | float:
+    def _thresholds(self, scored: Scored) -> Float64 | float:
         if not isinstance(self.calibration_, MondrianCalibration):
             return self.offset_
         by_class = self.calibration_.thresholds(self.false_alarm_rate)
-        return np.array([by_class.get(k, -np.inf) for k in measured.nearest.tolist()])
+        return np.array([by_class.get(k, -np.inf) for k in scored.nearest.tolist()])
 
     def _publish(self) -> None:
         """Set the attributes that depend on the calibration."""
@@ -297,7 +244,7 @@ class OODDetector(OutlierMixin, Estimator):
         self.can_meet_rate_ = calibration.can_meet(self.false_alarm_rate)
         self.min_p_value_ = calibration.min_p_value
         self.offset_ = calibration.threshold(self.false_alarm_rate)
-        self.n_bytes_ = self.reference_.n_bytes + calibration.n_bytes
+        self.n_bytes_ = self.views_.n_bytes + calibration.n_bytes
 
 
 def _has_taps(X: Any) -> TypeGuard[Mapping[str, ArrayLike]]:

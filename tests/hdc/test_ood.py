@@ -172,10 +172,10 @@ def test_bad_parameters_are_refused(parameters, message):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("reference/bits", np.zeros((3, 16), np.uint64), "prototypes"),
-        ("reference/classes", np.zeros(0, np.int64), "shape"),
-        ("spread", np.zeros(2, np.float32), "dtype"),
-        ("spread", np.zeros(2), "spread"),
+        ("views/view0/bits", np.zeros((3, 16), np.uint64), "prototypes"),
+        ("views/view0/classes", np.zeros(0, np.int64), "shape"),
+        ("views/scale", np.zeros((1, 3, 2), np.float32), "dtype"),
+        ("views/scale", np.zeros((1, 3, 2)), "deviations"),
         ("calibration/scores", np.full(3, np.inf), "infinity"),
     ],
 )
