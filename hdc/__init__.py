@@ -13,6 +13,7 @@ from typing import Any
 _HOME = {
     "Calibration": "conformal",
     "DriftDetector": "drift",
+    "FourierFeatures": "fourier",
     "GaussianProjection": "matrix_projection",
     "HDFFDetector": "hdff",
     "HypervectorEncoder": "encoder",
