@@ -10,16 +10,40 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from adaptors._warm_up import warm_up
     from adaptors.classifier import TargetProjectionClassifier
+    from adaptors.conv import Conv1d, Conv2d
     from adaptors.layers import Dense
     from adaptors.network import TargetProjectionNetwork
+    from adaptors.quantised import QuantisedClassifier
+    from adaptors.recurrent import Recurrent
+    from adaptors.regressor import TargetProjectionRegressor
+    from adaptors.search import search_adaptors
 
-__all__ = ["Dense", "TargetProjectionClassifier", "TargetProjectionNetwork"]
+__all__ = [
+    "Conv1d",
+    "Conv2d",
+    "Dense",
+    "QuantisedClassifier",
+    "Recurrent",
+    "TargetProjectionClassifier",
+    "TargetProjectionNetwork",
+    "TargetProjectionRegressor",
+    "search_adaptors",
+    "warm_up",
+]
 
 _HOME = {
+    "Conv1d": "conv",
+    "Conv2d": "conv",
     "Dense": "layers",
+    "QuantisedClassifier": "quantised",
+    "Recurrent": "recurrent",
     "TargetProjectionClassifier": "classifier",
     "TargetProjectionNetwork": "network",
+    "TargetProjectionRegressor": "regressor",
+    "search_adaptors": "search",
+    "warm_up": "_warm_up",
 }
 
 

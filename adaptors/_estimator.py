@@ -228,7 +228,8 @@ def _labels(array: Array) -> Array:
         )
     if array.dtype.kind == "f" and (array != np.floor(array)).any():
         raise ValueError("Unknown label type: continuous; labels are integers or strings.")
-    if array.size and (array.max() >= 2**63 or array.min() < -(2**63)):
+    is_wide = array.dtype.kind in "fu" and array.size  # a bool cannot be compared with 2**63
+    if is_wide and (array.max() >= 2**63 or array.min() < -(2**63)):
         raise ValueError("Unknown label type: an integer label does not fit into 64 bits.")
     return array.astype(np.int64)
 

@@ -18,7 +18,7 @@ MAX_DELTA = np.float32(100.0)
 
 def affine(X: Array, W: Array, b: Array, Z: Array) -> None:
     """Write ``Z = X W^T + b``, row by row, so that a row does not depend on its neighbours."""
-    np.add(np.matmul(W, X[:, :, None])[..., 0], b, out=Z)
+    np.add(_product(W, X), b, out=Z)
 
 
 def dense_step(
@@ -34,6 +34,19 @@ def dense_step(
     return int(np.count_nonzero(np.abs(delta) > MAX_DELTA))
 
 
+def rank_one_step(x: Array, delta: Array, rate: float, W: Array, b: Array) -> int:
+    """Update of one sample against ``delta``, its pre-activations'; count excessive ones."""
+    step = np.float32(rate) * np.clip(delta, -MAX_DELTA, MAX_DELTA) / (1 + x @ x)
+    W -= np.outer(step, x)
+    b -= step
+    return int(np.count_nonzero(np.abs(delta) > MAX_DELTA))
+
+
+def within(x: Array, limit: float) -> bool:
+    """Whether all numbers are from -limit to limit; a NaN is not."""
+    return bool((np.abs(x) <= limit).all())
+
+
 def softmax_step(x: Array, label: int, rate: float, W: Array, b: Array, p: Array) -> None:
     """Delta rule of one sample on its true label."""
     p[:] = softmax(W @ x + b)
@@ -42,3 +55,36 @@ def softmax_step(x: Array, label: int, rate: float, W: Array, b: Array, p: Array
     step = np.float32(rate) * error / (1 + x @ x)
     W -= np.outer(step, x)
     b -= step
+
+
+def patches(X: Array, high: int, wide: int, down: int, right: int, A: Array) -> None:
+    """Write every patch of X, flattened, to a row of A (n_samples, n_patches, patch size)."""
+    views = np.lib.stride_tricks.sliding_window_view(X, (high, wide), axis=(1, 2))
+    A[:] = views[:, ::down, ::right].transpose(0, 1, 2, 4, 5, 3).reshape(A.shape)
+
+
+def elman(X: Array, W: Array, b: Array, activation: int, S: Array) -> None:
+    """Run an Elman cell from a zero state over X (n, n_steps, n_features); write states to S."""
+    h = np.zeros((len(X), S.shape[2]), np.float32)
+    for t in range(X.shape[1]):
+        h = BY_CODE[activation].function(_product(W, np.concatenate([X[:, t], h], axis=1)) + b)
+        S[:, min(t, S.shape[1] - 1)] = h
+
+
+def gru(X: Array, W: Array, b: Array, activation: int, S: Array) -> None:
+    """Run a GRU over X; rows of W: update gate, reset gate, candidate."""
+    u = S.shape[2]
+    h = np.zeros((len(X), u), np.float32)
+    for t in range(X.shape[1]):
+        both = np.concatenate([X[:, t], h], axis=1)
+        gates = BY_CODE[2].function(_product(W[: 2 * u], both) + b[: 2 * u])
+        both[:, -u:] *= gates[:, u:]
+        new = BY_CODE[activation].function(_product(W[2 * u :], both) + b[2 * u :])
+        h = h + gates[:, :u] * (new - h)
+        S[:, min(t, S.shape[1] - 1)] = h
+
+
+def _product(W: Array, V: Array) -> Array:
+    """Return V W^T, row by row, so that a row does not depend on its neighbours."""
+    product: Array = np.matmul(W, V[:, :, None])[..., 0]
+    return product

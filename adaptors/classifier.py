@@ -7,25 +7,18 @@ shuffled mini-batches, a falling learning rate, and state that can be saved.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from adaptors import _estimator as contract
-from adaptors._state import check_format
-from adaptors.layers import Dense
-from adaptors.losses import Labels, local_loss, softmax
-from adaptors.network import TargetProjectionNetwork, checked_weights
-from adaptors.standardise import Standardiser
-
-Array = npt.NDArray[np.float32]
-
-FORMAT: Final = "adaptors.classifier"
-VERSION: Final = 1
+from adaptors._learner import ShallowEstimator, distinct_rows
+from adaptors.losses import Labels, softmax
+from adaptors.network import checked_weights
 
 
-class TargetProjectionClassifier(contract.ClassifierMixin, contract.Estimator):
+class TargetProjectionClassifier(contract.ClassifierMixin, ShallowEstimator):
     """A classifier trained without backpropagation, which can be given new classes at any time.
 
     Each hidden layer learns to turn its input into a fixed random code of the true label, the
@@ -36,14 +29,17 @@ class TargetProjectionClassifier(contract.ClassifierMixin, contract.Estimator):
     hidden : tuple of int
         Width of each hidden layer; () is softmax regression.
     loss
-        Local loss: "l2", "l1", "cross_entropy", or an object like `losses.LocalLoss`.
+        Local loss: "cross_entropy", "l2", "l1", "huber", "cosine", "binary_cross_entropy", or an
+        object like `losses.LocalLoss`.
     activation
         "tanh", "hard_tanh", "sigmoid", "relu" or "linear".
     learning_rate, hidden_learning_rate
         Of the output layer and of the hidden layers, as fractions of the largest step that is
-        certainly stable (see `layers`): no tuning to width or scale. 2 and more may diverge; then
-        steps are clipped, the rate is halved, and a RuntimeWarning says so. A hidden rate of 0
-        leaves the hidden layers random: the baseline that every result should be compared with.
+        certainly stable (see `rule`): no tuning to width or scale. 2 and more may diverge; then
+        steps are clipped, the rate is halved, and a RuntimeWarning says so. A hidden rate of None
+        is the one measured best for the loss, but at most 1 for each row of a step: for
+        "cross_entropy" 10 and, one row at a time, 1. A hidden rate of 0 leaves the hidden layers
+        random: the baseline that every result should be compared with.
     epochs
         Passes of `fit`; the rates fall linearly to zero over them.
     batch_size
@@ -51,6 +47,11 @@ class TargetProjectionClassifier(contract.ClassifierMixin, contract.Estimator):
         their Gram matrix.
     random_state : None, int or numpy Generator
         Draws weights, label codes and the order of samples.
+    codes
+        Kind of label codes: "sign", "gaussian" or "orthogonal" (see `codes.label_codes`).
+    momentum, noise
+        Share of the last step in the next one; relative Gaussian noise on every step (see
+        `network.TargetProjectionNetwork`).
 
     Attributes
     ----------
@@ -77,20 +78,24 @@ class TargetProjectionClassifier(contract.ClassifierMixin, contract.Estimator):
     ['new']
     """
 
+    FORMAT = "adaptors.classifier"
+    OUTPUTS = "classes"
+
     classes_: npt.NDArray[Any]
-    n_features_in_: int
-    network_: TargetProjectionNetwork
 
     def __init__(
         self,
         hidden: tuple[int, ...] = (256,),
-        loss: Any = "l2",
+        loss: Any = "cross_entropy",
         activation: str = "tanh",
         learning_rate: float = 1.0,
-        hidden_learning_rate: float = 1.0,
+        hidden_learning_rate: float | None = None,
         epochs: int = 20,
         batch_size: int = 16,
         random_state: Any = None,
+        codes: str = "sign",
+        momentum: float = 0.0,
+        noise: float = 0.0,
     ) -> None:
         self.hidden = hidden
         self.loss = loss
@@ -100,6 +105,9 @@ class TargetProjectionClassifier(contract.ClassifierMixin, contract.Estimator):
         self.epochs = epochs
         self.batch_size = batch_size
         self.random_state = random_state
+        self.codes = codes
+        self.momentum = momentum
+        self.noise = noise
 
     def fit(
         self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: Any = None
@@ -118,7 +126,7 @@ class TargetProjectionClassifier(contract.ClassifierMixin, contract.Estimator):
         X = contract.check_X(None, X)
         y = contract.check_y(y, len(X))
         weights = np.ones(len(X)) if sample_weight is None else sample_weight
-        X, y, weights = _distinct_rows(X, y, checked_weights(weights, len(X)))
+        X, y, weights = distinct_rows(X, y, checked_weights(weights, len(X)))
         classes, labels = np.unique(y, return_inverse=True)
         rng = contract.check_random_state(self.random_state)
         self._begin(X.shape[1], classes, rng)
@@ -138,7 +146,7 @@ class TargetProjectionClassifier(contract.ClassifierMixin, contract.Estimator):
         Parameters
         ----------
         X : (n_samples, n_features)
-            One row is enough. ``batch_size`` rows at a time make one step.
+            One row is enough, fastest as a float32 array; ``batch_size`` rows make a step.
         y : (n_samples,)
             Labels; one never seen before becomes a new class.
         classes : optional
@@ -147,6 +155,11 @@ class TargetProjectionClassifier(contract.ClassifierMixin, contract.Estimator):
             Zero or more, counted as copies within a step; a step of one row has no use for it.
         """
         self._check_params()
+        if classes is None and sample_weight is None and self._is_plain_row(X):
+            index = self._known_label(y)
+            if index is not None:
+                self._learn_row(X, index)
+                return self
         X = contract.check_X(self, X)
         y = contract.check_y(y, len(X))
         weights = None if sample_weight is None else checked_weights(sample_weight, len(X))
@@ -158,10 +171,7 @@ class TargetProjectionClassifier(contract.ClassifierMixin, contract.Estimator):
         if weights is not None:
             X, y, weights = X[weights > 0], y[weights > 0], weights[weights > 0]
         self._scaler.update(X, weights)
-        indices = self._indices(y)
-        for start in range(0, len(X), self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            self._step(X[rows], indices[rows], None if weights is None else weights[rows], 1.0)
+        self._once(X, self._indices(y), weights)
         return self
 
     def decision_function(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -182,32 +192,13 @@ class TargetProjectionClassifier(contract.ClassifierMixin, contract.Estimator):
         labels: npt.NDArray[Any] = self.classes_[winners]
         return labels
 
-    @property
-    def n_bytes_(self) -> int:
-        """Bytes held in memory: network, label codes and standardisation."""
-        contract.check_is_fitted(self)
-        return self.network_.n_bytes + self._scaler.n_bytes
-
     def to_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         """Return a JSON-able header and a flat dict of copied arrays; `from_state` reads them.
 
         Learning goes on from it exactly as it would have without the detour.
         """
-        contract.check_is_fitted(self)
-        network, arrays = self.network_.to_state()
-        params = {
-            name: value for name, value in self.get_params().items() if name != "random_state"
-        }
-        header = {
-            "format": FORMAT,
-            "version": VERSION,
-            "params": {**params, "hidden": [int(width) for width in self.hidden]},
-            "classes": self.classes_.tolist(),
-            "count": self._scaler.count,
-            "network": network,
-        }
-        state: dict[str, npt.NDArray[Any]] = {f"network.{k}": v for k, v in arrays.items()}
-        return header, {**state, **self._scaler.arrays()}
+        header, arrays = self._saved()
+        return {**header, "classes": self.classes_.tolist()}, arrays
 
     @classmethod
     def from_state(
@@ -215,39 +206,20 @@ class TargetProjectionClassifier(contract.ClassifierMixin, contract.Estimator):
     ) -> TargetProjectionClassifier:
         """Return the classifier that `to_state` described; refuse any other shape or version."""
         try:
-            check_format(header, FORMAT, VERSION)
-            params = dict(header["params"])
-            classifier = cls(**{**params, "hidden": tuple(params["hidden"])})
-            classifier._check_params()
-            classifier._restore(header, arrays)
+            classifier = cls._restored(header, arrays)
+            classes = contract.check_y(header["classes"], classifier.network_.n_outputs)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"state header is damaged or not a classifier's: {error!r}."
             ) from error
-        return classifier
-
-    def _restore(self, header: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
-        prefix = "network."
-        inner = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
-        outer = {k: v for k, v in arrays.items() if not k.startswith(prefix)}
-        network = TargetProjectionNetwork.from_state(header["network"], inner)
-        classes = contract.check_y(header["classes"], network.n_classes)
-        widths = tuple(layer.n_units for layer in network.layers)
-        if widths != self.hidden or network.loss != self.loss:
-            raise ValueError(f"state has layers {widths}, its parameters say {self.hidden}.")
         if len(np.unique(classes)) != len(classes):
             raise ValueError("state names a class twice.")
-        self._scaler = Standardiser.restore(network.n_inputs, header["count"], outer)
-        self.network_ = network
-        self._name(classes)
-        self.n_features_in_ = network.n_inputs
+        classifier._name(classes)
+        return classifier
 
     def _begin(self, n_features: int, classes: npt.NDArray[Any], rng: np.random.Generator) -> None:
-        layers = [Dense(width, self.activation) for width in self.hidden]
-        self.network_ = TargetProjectionNetwork(layers, n_features, len(classes), self.loss, rng)
-        self._scaler = Standardiser(n_features)
+        self._build(n_features, len(classes), rng)
         self._name(classes)
-        self.n_features_in_ = n_features
 
     def _meet(self, labels: npt.NDArray[Any], n_features: int) -> None:
         """Begin with these labels, or append those that are new, sorted."""
@@ -264,45 +236,20 @@ class TargetProjectionClassifier(contract.ClassifierMixin, contract.Estimator):
         self.classes_ = classes
         self._index = {label: i for i, label in enumerate(classes.tolist())}
 
-    def _epochs(self, X: Array, labels: Labels, weights: Array, rng: np.random.Generator) -> None:
-        n_batches = -(-len(X) // self.batch_size)
-        for epoch in range(self.epochs):
-            batches = np.array_split(rng.permutation(len(X)), n_batches)
-            for i, rows in enumerate(batches):
-                fraction = 1.0 - (epoch + i / n_batches) / self.epochs
-                self._step(X[rows], labels[rows], weights[rows], fraction)
-
-    def _step(self, X: Array, labels: Labels, weights: Array | None, fraction: float) -> None:
-        self.network_.step(
-            self._scaler.transform(X),
-            labels,
-            learning_rate=fraction * self.learning_rate,
-            hidden_learning_rate=fraction * self.hidden_learning_rate,
-            weights=weights,
-        )
-
     def _logits(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        contract.check_is_fitted(self)
-        Z = self._scaler.transform(contract.check_X(self, X))
-        return self.network_.decision_function(Z).astype(np.float64)
+        return self._outputs(X).astype(np.float64)
+
+    def _known_label(self, y: Any) -> Labels | None:
+        """Return the index of the label where y is one label of a known class, else None."""
+        if isinstance(y, np.ndarray):
+            label = y.item() if y.shape == (1,) and y.dtype.kind in "iU" else None
+        else:
+            label = y[0] if type(y) in (list, tuple) and len(y) == 1 else None
+        index = self._index.get(label) if type(label) in (int, str) else None
+        return None if index is None else np.array([index], dtype=np.int64)
 
     def _indices(self, y: npt.NDArray[Any]) -> Labels:
         return np.array([self._index[label] for label in y.tolist()], dtype=np.int64)
-
-    def _check_params(self) -> None:
-        for name in ("learning_rate", "hidden_learning_rate"):
-            rate = getattr(self, name)
-            if not 0.0 <= rate < np.inf:
-                raise ValueError(f"{name} is {rate!r}, expected a finite number, 0 or more.")
-        for name in ("epochs", "batch_size"):
-            number = getattr(self, name)
-            if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1:
-                raise ValueError(f"{name} is {number!r}, expected an int of 1 or more.")
-        if not isinstance(self.hidden, (tuple, list)):
-            raise ValueError(f"hidden is {self.hidden!r}, expected a tuple of widths, as (256,).")
-        for width in self.hidden:
-            Dense(width, self.activation)
-        local_loss(self.loss)
 
 
 def _check_same_kind(y: npt.NDArray[Any], known: npt.NDArray[Any]) -> None:
@@ -311,17 +258,3 @@ def _check_same_kind(y: npt.NDArray[Any], known: npt.NDArray[Any]) -> None:
             f"labels are {y.dtype}, expected {known.dtype} as the known classes: integers or "
             "strings, never both."
         )
-
-
-def _distinct_rows(
-    X: Array, y: npt.NDArray[Any], weights: Array
-) -> tuple[Array, npt.NDArray[Any], Array]:
-    """Merge equal rows of equal label, add their weights, and order them by their content."""
-    X, y, weights = X[weights > 0], y[weights > 0], weights[weights > 0]
-    as_bytes = np.ascontiguousarray(X).view(np.dtype((np.void, X.itemsize * X.shape[1])))[:, 0]
-    _, row = np.unique(as_bytes, return_inverse=True)
-    _, label = np.unique(y, return_inverse=True)
-    _, first, same = np.unique(
-        row * (label.max() + 1) + label, return_index=True, return_inverse=True
-    )
-    return X[first], y[first], np.bincount(same, weights).astype(np.float32)

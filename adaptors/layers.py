@@ -1,51 +1,45 @@
-"""Layers: what a user writes down (`Dense`), and what learns (`DenseLayer`).
+"""`Dense`, and what it shares with convolutions: rows of inputs times one matrix of weights.
 
-A layer turns its input into its output, and moves its weights so that the output comes nearer to
-the code of the true label. It sees neither the layers above nor their errors, and keeps nothing
-once it has moved.
-
-The step of a batch is ``W -= rate * D^T X / |G|``, where D holds the derivatives of the local loss
-with respect to the pre-activations, X has a constant 1 appended for the bias, and ``|G|`` is the
-Frobenius norm of the Gram matrix ``G = X X^T``. It is the batch mean of gradients over ``|G| / n``,
-an upper bound of the largest eigenvalue of the inputs' second moment: a rate below 2 / curvature of
-the loss (2 for l2) cannot diverge, whatever the width or scale of the input. For one sample it is
-normalised LMS, whose rate 1 lands a linear unit on its target.
+A `Dense` layer is what a user writes down; ``build`` makes of it a `DenseLayer`, which learns by
+the rule of `rule`. Nothing of a batch outlives `learn`.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final, NamedTuple
+from math import prod
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from adaptors._backend import kernels
 from adaptors._state import checked_arrays
-from adaptors._twins import MAX_DELTA
 from adaptors.activations import activation
-from adaptors.losses import L1, L2, Labels, LocalLoss
-
-Array = npt.NDArray[np.float32]
+from adaptors.losses import L1, L2
+from adaptors.rule import (
+    WORKSPACE,
+    Array,
+    Goal,
+    LocalLayer,
+    Shape,
+    checked_delta,
+    clipped,
+    gram_norm,
+    needs_all_codes,
+    positive,
+    with_velocity,
+)
 
 # Losses whose derivative needs only the unit's own target, by their number in `dense_step`.
 _FUSED: Final[dict[type, int]] = {L2: 0, L1: 1}
 
 
-class Goal(NamedTuple):
-    """What a batch shall teach a layer: codes of all classes, labels, a loss, sample weights."""
-
-    codes: Array
-    y: Labels
-    loss: LocalLoss
-    weights: Array | None = None
-
-
 @dataclass(frozen=True)
 class Dense:
     """A fully connected layer: ``n_units`` outputs, each seeing the whole input.
+
+    An input of higher rank is flattened.
 
     Parameters
     ----------
@@ -53,119 +47,187 @@ class Dense:
         Number of outputs.
     activation
         "tanh", "hard_tanh", "sigmoid", "relu" or "linear".
+    normalise
+        Whether each sample is given mean 0 and variance 1 before it enters (layer normalisation).
 
     Examples
     --------
     >>> Dense(64)
-    Dense(n_units=64, activation='tanh')
+    Dense(n_units=64, activation='tanh', normalise=False)
     """
 
     n_units: int
     activation: str = "tanh"
+    normalise: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.n_units, bool) or not isinstance(self.n_units, (int, np.integer)):
-            raise TypeError(f"n_units is {self.n_units!r}, expected an int.")
-        if self.n_units < 1:
-            raise ValueError(f"n_units is {self.n_units}, expected 1 or more.")
+        positive("n_units", self.n_units)
         activation(self.activation)
 
-    def build(self, n_inputs: int, rng: np.random.Generator) -> DenseLayer:
+    def build(self, input_shape: int | Shape, rng: np.random.Generator) -> DenseLayer:
         """Return a layer with random weights, uniform within 1 / sqrt(n_inputs), and no bias."""
-        bound = 1.0 / np.sqrt(n_inputs)
-        weights = rng.uniform(-bound, bound, (self.n_units, n_inputs)).astype(np.float32)
-        return DenseLayer(self, weights, np.zeros(self.n_units, dtype=np.float32))
+        n_inputs = prod(as_shape(input_shape))
+        return DenseLayer(self, n_inputs, uniform_start(self.n_units, n_inputs, rng))
 
-    def restore(self, n_inputs: int, arrays: Mapping[str, Any]) -> DenseLayer:
+    def restore(self, input_shape: int | Shape, arrays: Mapping[str, Any]) -> DenseLayer:
         """Return a layer with the given weights, copied; refuse any other shape, dtype or name."""
+        n_inputs = prod(as_shape(input_shape))
         expected = {"weights": (self.n_units, n_inputs), "bias": (self.n_units,)}
-        checked = checked_arrays(arrays, expected, np.float32)
-        return DenseLayer(self, checked["weights"], checked["bias"])
+        return DenseLayer(
+            self, n_inputs, checked_arrays(arrays, with_velocity(expected, arrays), np.float32)
+        )
 
     def header(self) -> dict[str, Any]:
         """Return the layer's description for a saved state."""
         return {"kind": "dense", **asdict(self), "n_units": int(self.n_units)}
 
 
-class DenseLayer:
+class MatrixLayer(LocalLayer):
+    """Rows times one matrix: one row for a sample (dense), or one for each position (a map).
+
+    The batch is worked through in chunks, so that what a layer needs on top of its input and
+    output does not grow with the batch.
+    """
+
+    def forward(self, X: Array) -> Array:
+        """Return the output, (n_samples, ...), of each sample independent of the others."""
+        X = self._inward(X)
+        out = np.empty((len(X), *self.output_shape), dtype=np.float32)
+        for rows in self._chunks(len(X)):
+            Z = self._affine(self._rows(X[rows]))
+            out[rows] = self._outward(self._activation.function(Z))
+        return out
+
+    def learn(self, X: Array, goal: Goal, rate: float) -> Array:
+        """Take one step towards the goal's codes; return the output from before it."""
+        X = self._inward(X)
+        out = np.empty((len(X), *self.output_shape), dtype=np.float32)
+        scale = self._scale(self._size(X, goal.weights), rate)
+        steps: dict[str, Array] = {}
+        excessive = False
+        for rows in self._chunks(len(X)):
+            A = self._rows(X[rows])
+            h = self._activation.function(self._affine(A))
+            delta = self._delta(h, goal, rows)
+            delta *= self._activation.slope(h)
+            delta, over = clipped(delta)
+            excessive |= over
+            delta *= scale if goal.weights is None else goal.weights[rows, None, None] * scale
+            out[rows] = self._outward(h)
+            for name, part in self._gradient(delta, A).items():
+                steps[name] = steps[name] + part if name in steps else part
+        if excessive:
+            self._slow_down(rate)
+        self._move(steps)
+        return out
+
+    def _chunks(self, n_samples: int) -> Iterator[slice]:
+        size = max(1, WORKSPACE // self._workspace)
+        return (slice(start, start + size) for start in range(0, n_samples, size))
+
+    @property
+    def _workspace(self) -> int:
+        """Numbers that one sample needs while the layer learns."""
+        return 3 * prod(self.output_shape)
+
+    def _rows(self, X: Array) -> Array:
+        """Return the rows that meet the weights, (n_samples, n_positions, n_weights)."""
+        return X.reshape(len(X), 1, -1)
+
+    def _affine(self, A: Array) -> Array:
+        # One product for all samples of one row; else one for each, so that they do not mix.
+        Z: Array = (A[:, 0] @ self.weights.T)[:, None] if A.shape[1] == 1 else A @ self.weights.T
+        Z += self.bias
+        return Z
+
+    def _outward(self, h: Array) -> Array:
+        """Return activations (n_samples, n_positions, n_units) as the next layer shall see them."""
+        return h.reshape(len(h), *self.output_shape)
+
+    def _gradient(self, delta: Array, A: Array) -> dict[str, Array]:
+        flat = delta.reshape(-1, self.n_units)
+        return {"weights": flat.T @ A.reshape(len(flat), -1), "bias": flat.sum(axis=0)}
+
+    def _size(self, X: Array, weights: Array | None) -> float:
+        return gram_norm(X, weights)
+
+    def _delta(self, h: Array, goal: Goal, rows: slice) -> Array:
+        """Return the loss's derivative with respect to activations, at every position."""
+        n, n_positions, n_units = h.shape
+        y = goal.y[rows]
+        if n_positions == 1 or self.code_size > n_units:
+            whole = h.reshape(n, n_positions * n_units)
+            return checked_delta(goal.loss, whole, goal.codes, y).reshape(h.shape)
+        if needs_all_codes(goal.loss):
+            # Similarities are averaged over positions, and their derivative is spread evenly.
+            mean = checked_delta(goal.loss, h.mean(axis=1), goal.codes, y)
+            return np.repeat(mean[:, None, :], n_positions, axis=1)
+        each = h.reshape(n * n_positions, n_units)
+        y = np.repeat(y, n_positions)
+        return checked_delta(goal.loss, each, goal.codes, y).reshape(h.shape)
+
+
+class DenseLayer(MatrixLayer):
     """Weights (n_units, n_inputs) and bias (n_units,) of a `Dense` layer, and its local rule."""
 
-    def __init__(self, spec: Dense, weights: Array, bias: Array) -> None:
-        self.spec = spec
-        self.weights = weights
-        self.bias = bias
-        # Halved whenever the layer's rate proved too large; part of the state.
-        self.rate_factor = 1.0
-        self._activation = activation(spec.activation)
+    spec: Dense
 
-    @property
-    def arrays(self) -> dict[str, Array]:
-        """The learned arrays by name, not copied."""
-        return {"weights": self.weights, "bias": self.bias}
-
-    @property
-    def n_units(self) -> int:
-        """Number of outputs."""
-        return len(self.bias)
-
-    @property
-    def code_range(self) -> tuple[float, float]:
-        """The two values that an entry of a label code may take."""
-        return self._activation.low, self._activation.high
+    def __init__(self, spec: Dense, n_inputs: int, arrays: Mapping[str, Array]) -> None:
+        super().__init__(spec, arrays)
+        self.input_shape = (n_inputs,)
+        self.output_shape = (spec.n_units,)
 
     def forward(self, X: Array) -> Array:
         """Return the output for each row of X, (n_samples, n_units), independent of other rows."""
+        return self._output(self._inward(X))
+
+    def learn(self, X: Array, goal: Goal, rate: float) -> Array:
+        """Take one step towards the goal's codes; return the output from before it."""
+        if len(X) > 1 or not self.is_plain:
+            return super().learn(X, goal, rate)
+        return self._learn_one(self._inward(X), goal, rate)
+
+    def descend(self, X: Array, delta: Array, weights: Array | None, rate: float) -> None:
+        """Move against ``delta`` (n_samples, n_units), the derivative of the pre-activations."""
+        scale = self._scale(gram_norm(X, weights), rate)
+        delta, excessive = clipped(delta)
+        if excessive:
+            self._slow_down(rate)
+        delta = delta * (scale if weights is None else weights[:, None] * scale)
+        self._move(self._gradient(delta, X))
+
+    def _learn_one(self, X: Array, goal: Goal, rate: float) -> Array:
+        fused = _FUSED.get(type(goal.loss))
+        scaled = rate * self.rate_factor
+        if fused is None:
+            h = self._output(X)
+            delta = checked_delta(goal.loss, h, goal.codes, goal.y)
+            delta = delta * self._activation.slope(h)
+            excessive = kernels().rank_one_step(X[0], delta[0], scaled, self.weights, self.bias)
+        else:
+            h = np.empty((1, self.n_units), dtype=np.float32)
+            target, code = goal.codes[goal.y[0]], self._activation.code
+            excessive = kernels().dense_step(
+                X[0], target, code, fused, scaled, self.weights, self.bias, h[0]
+            )
+        if excessive:
+            self._slow_down(rate)
+        self.n_steps += 1
+        return h
+
+    def _output(self, X: Array) -> Array:
         Z = np.empty((len(X), self.n_units), dtype=np.float32)
         kernels().affine(X, self.weights, self.bias, Z)
         return self._activation.function(Z)
 
-    def learn(self, X: Array, goal: Goal, rate: float) -> Array:
-        """Take one step towards the goal's codes; return the output from before it."""
-        fused = _FUSED.get(type(goal.loss))
-        if len(X) == 1 and fused is not None:
-            return self._learn_one(X[0], goal.codes[goal.y[0]], fused, rate)
-        h = self._activation.function(X @ self.weights.T + self.bias)
-        delta = goal.loss.delta(h, goal.codes, goal.y)
-        if delta.shape != h.shape or not np.isfinite(delta).all():
-            raise ValueError(
-                f"{type(goal.loss).__name__}.delta returned shape {delta.shape} or non-finite "
-                f"values, expected finite values of shape {h.shape}; this layer was not changed."
-            )
-        self.descend(X, delta * self._activation.slope(h), goal.weights, rate)
-        return h
 
-    def descend(self, X: Array, delta: Array, weights: Array | None, rate: float) -> None:
-        """Move against ``delta`` (n_samples, n_units), the derivative of the pre-activations."""
-        rate *= self.rate_factor
-        if np.abs(delta).max() > MAX_DELTA:
-            delta = np.clip(delta, -MAX_DELTA, MAX_DELTA)
-            self._slow_down(rate)
-        gram = X @ X.T + np.float32(1.0)
-        if weights is not None:
-            weights = weights / weights.max()  # only ratios matter; small ones would underflow
-            delta = delta * weights[:, None]
-            gram *= np.sqrt(np.outer(weights, weights))
-        step = delta * np.float32(rate / np.linalg.norm(gram))
-        self.weights -= step.T @ X
-        self.bias -= step.sum(axis=0)
+def as_shape(shape: int | Shape) -> Shape:
+    """Return a shape as a tuple: a single number is the length of a vector."""
+    return (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(shape)
 
-    def _learn_one(self, x: Array, target: Array, loss: int, rate: float) -> Array:
-        h = np.empty((1, self.n_units), dtype=np.float32)
-        rate *= self.rate_factor
-        code = self._activation.code
-        step = kernels().dense_step
-        if step(x, target, code, loss, rate, self.weights, self.bias, h[0]):
-            self._slow_down(rate)
-        return h
 
-    def _slow_down(self, rate: float) -> None:
-        """Halve a rate above 1; at 1 a clipped step already leads back, if slowly."""
-        if rate <= 1.0:
-            return
-        self.rate_factor /= 2
-        warnings.warn(
-            f"a layer of {self.n_units} units diverges at learning rate {rate:g}: its step was "
-            f"clipped and its rate halved. Rates of 1 or less are safe.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+def uniform_start(n_units: int, n_inputs: int, rng: np.random.Generator) -> dict[str, Array]:
+    """Return weights uniform within 1 / sqrt(n_inputs), and no bias."""
+    bound = 1.0 / np.sqrt(n_inputs)
+    weights = rng.uniform(-bound, bound, (n_units, n_inputs)).astype(np.float32)
+    return {"weights": weights, "bias": np.zeros(n_units, dtype=np.float32)}

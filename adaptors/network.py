@@ -2,7 +2,7 @@
 
 One step goes through the stack once. Each hidden layer computes its output, moves towards the code
 of the true label, hands the output on and forgets it; the output layer follows the delta rule on
-the true label. No error travels backwards and no activation outlives its layer.
+the truth itself. No error travels backwards and no activation outlives its layer.
 
 Inputs are taken as they come: `TargetProjectionClassifier` standardises, shuffles and names labels.
 """
@@ -10,39 +10,52 @@ Inputs are taken as they come: `TargetProjectionClassifier` standardises, shuffl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from adaptors import _network_state
 from adaptors._backend import kernels
 from adaptors._estimator import check_random_state
-from adaptors._state import check_format, positive_int
-from adaptors.codes import label_codes
-from adaptors.layers import Dense, DenseLayer, Goal
-from adaptors.losses import Labels, local_loss, output_delta
+from adaptors._targets import targets
+from adaptors.layers import Dense, DenseLayer, as_shape
+from adaptors.losses import local_loss
+from adaptors.rule import Array, Dynamics, LocalLayer, needs_all_codes, positive
 
-Array = npt.NDArray[np.float32]
-
-FORMAT: Final = "adaptors.network"
-VERSION: Final = 1
 # Features are of order one. The square of anything beyond this would soon leave float32.
 MAX_INPUT: Final = np.float32(1e6)
+# With derivatives clipped at 100, weights stay within float32 for any number of steps.
+MAX_RATE: Final = 1e3
 
 
 class TargetProjectionNetwork:
-    """A network whose layers learn one by one, each from the true label alone.
+    """A network whose layers learn one by one, each from the truth alone.
 
     Parameters
     ----------
-    layers : sequence of Dense
+    layers : sequence of Dense, Conv1d, Conv2d, Recurrent
         The hidden layers, first to last; none is allowed.
-    n_inputs, n_classes
-        Width of the input; number of classes to begin with (see `add_classes`).
+    input_shape : int or tuple of int
+        Shape of one sample: (n_features,), (length, channels), (height, width, channels).
+    n_outputs
+        Number of classes to begin with (see `add_classes`), or of values to predict.
     loss
-        "l2", "l1", "cross_entropy", or an object with the methods of `losses.LocalLoss`.
+        The name of a local loss, or an object with the methods of `losses.LocalLoss`.
     random_state : None, int or numpy Generator
         Draws the weights and the seed of the label codes.
+    outputs
+        "classes", or "values": regression on standardised values. Hidden layers then learn random
+        functions of the values; a loss that compares classes (cross-entropy) is refused.
+    codes
+        Kind of label codes: "sign", "gaussian" or "orthogonal" (see `codes.label_codes`).
+    momentum
+        0 to below 1. A step is ``momentum`` of the last one and ``1 - momentum`` of the new one: a
+        running mean, so that rates keep their meaning and rates of 1 or less stay safe.
+    noise
+        Standard deviation of seeded Gaussian noise on every step, relative to the step's own root
+        mean square.
 
     Examples
     --------
@@ -55,52 +68,95 @@ class TargetProjectionNetwork:
     [0, 1]
     """
 
+    layers: list[LocalLayer]
+    output: DenseLayer
+
     def __init__(
         self,
-        layers: Sequence[Dense],
-        n_inputs: int,
-        n_classes: int,
+        layers: Sequence[Any],
+        input_shape: int | tuple[int, ...],
+        n_outputs: int,
         loss: Any = "l2",
         random_state: Any = None,
+        *,
+        outputs: str = "classes",
+        codes: str = "sign",
+        momentum: float = 0.0,
+        noise: float = 0.0,
     ) -> None:
         rng = check_random_state(random_state)
-        self.n_inputs = n_inputs
-        self.seed = int(rng.integers(2**63))
-        self.loss = loss
-        self._loss = local_loss(loss)
-        self.layers: list[DenseLayer] = []
+        shape = checked_shape(input_shape)
+        positive("n_outputs", n_outputs)
+        seed = int(rng.integers(2**63))
+        built: list[LocalLayer] = []
         for spec in layers:
-            self.layers.append(spec.build(n_inputs, rng))
-            n_inputs = spec.n_units
-        # Zero weights: every class is equally likely until a label says otherwise.
-        self.output = _output_layer(
-            np.zeros((n_classes, n_inputs), np.float32), np.zeros(n_classes, np.float32)
-        )
-        self._codes = [self._codes_of(i, range(n_classes)) for i in range(len(self.layers))]
+            built.append(spec.build(built[-1].output_shape if built else shape, rng))
+        width = prod(built[-1].output_shape if built else shape)
+        output = output_layer(np.zeros((n_outputs, width), np.float32))
+        self._assemble(shape, built, output, loss, seed)
+        self._begin(outputs, codes, momentum, noise)
+        for layer in self._all_layers():
+            layer.begin()
+
+    def _assemble(
+        self,
+        shape: tuple[int, ...],
+        layers: list[LocalLayer],
+        output: DenseLayer,
+        loss: Any,
+        seed: int,
+    ) -> None:
+        self.input_shape, self.layers, self.output = shape, layers, output
+        self.loss, self._loss, self.seed = loss, local_loss(loss), seed
+
+    def _begin(self, outputs: str, codes: str, momentum: float, noise: float) -> None:
+        for name, value, limit in (("momentum", momentum, 1.0), ("noise", noise, np.inf)):
+            if not 0.0 <= value < limit:
+                raise ValueError(f"{name} is {value!r}, expected 0 or more, below {limit:g}.")
+        if outputs == "values" and needs_all_codes(self._loss):
+            raise ValueError(
+                f"loss is {self.loss!r}, which compares classes; outputs are values: use 'l2', "
+                "'l1', or another loss of the distance to one target."
+            )
+        self.codes, self.momentum, self.noise = codes, float(momentum), float(noise)
+        self._targets: Any = targets(outputs, codes, self.seed, self.layers, self.output.n_units)
+        for i, layer in enumerate(self._all_layers()):
+            layer.dynamics = Dynamics(self.momentum, self.noise, (self.seed, i))
 
     @property
-    def n_classes(self) -> int:
-        """Number of classes, each one an output unit."""
+    def outputs(self) -> str:
+        """What the outputs are: "classes" or "values"."""
+        kind: str = self._targets.kind
+        return kind
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of features of one sample."""
+        return prod(self.input_shape)
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of classes or values, each one an output unit."""
         return self.output.n_units
+
+    n_classes = n_outputs
 
     @property
     def n_bytes(self) -> int:
-        """Bytes held in memory: weights, biases and label codes."""
-        held = [a for layer in [*self.layers, self.output] for a in layer.arrays.values()]
-        return sum(a.nbytes for a in [*held, *self._codes])
+        """Bytes held in memory: weights, biases, momentum and label codes."""
+        held = sum(a.nbytes for layer in self._all_layers() for a in layer.arrays.values())
+        return held + int(self._targets.n_bytes)
 
     def add_classes(self, n_new: int) -> None:
         """Append classes; the codes, outputs and weights of the existing ones stay as they are."""
-        labels = range(self.n_classes, self.n_classes + n_new)
-        weights, bias = self.output.weights, self.output.bias
-        factor = self.output.rate_factor
-        self.output = _output_layer(
-            np.concatenate([weights, np.zeros((n_new, weights.shape[1]), np.float32)]),
-            np.concatenate([bias, np.zeros(n_new, np.float32)]),
-        )
-        self.output.rate_factor = factor
-        for i, codes in enumerate(self._codes):
-            self._codes[i] = np.concatenate([codes, self._codes_of(i, labels)])
+        self._targets.grow(n_new)
+        old = self.output
+        grown = {
+            name: np.concatenate([a, np.zeros((n_new, *a.shape[1:]), np.float32)])
+            for name, a in old.arrays.items()
+        }
+        self.output = output_layer(grown["weights"], grown["bias"])
+        self.output.inherit(old, grown)
 
     def step(
         self,
@@ -111,32 +167,38 @@ class TargetProjectionNetwork:
         hidden_learning_rate: float = 1.0,
         weights: npt.ArrayLike | None = None,
     ) -> None:
-        """Learn one batch in one forward pass; see `layers` for what the rates mean.
+        """Learn one batch in one forward pass; see `rule` for what the rates mean.
 
         Parameters
         ----------
-        X : (n_samples, n_inputs)
+        X : (n_samples, *input_shape)
             Finite, of order one.
-        y : (n_samples,)
-            Class indices, 0 to ``n_classes - 1``.
+        y : (n_samples,) or (n_samples, n_outputs)
+            Class indices, 0 to ``n_classes - 1``; or standardised values.
         learning_rate, hidden_learning_rate
             Relative steps of the output layer and of the hidden layers.
         weights : (n_samples,), optional
             Zero or more; a weight of k is the same as k copies of the sample in this batch.
         """
+        for rate in (learning_rate, hidden_learning_rate):
+            if not 0.0 <= rate <= MAX_RATE:
+                raise ValueError(f"learning rate is {rate!r}, expected 0 to {MAX_RATE:g}.")
         h = self._checked(X)
-        labels = self._checked_labels(y, len(h))
+        y = self._targets.checked(y, len(h))
         w = None if weights is None else checked_weights(weights, len(h))
-        for layer, codes in zip(self.layers, self._codes, strict=True):
-            h = layer.learn(h, Goal(codes, labels, self._loss, w), hidden_learning_rate)
-        self._learn_output(h, labels, w, learning_rate)
+        if w is not None:
+            w /= w.max()  # only ratios matter; small ones would underflow
+        for i, layer in enumerate(self.layers):
+            goal = self._targets.goal(i, y, self._loss, w)
+            h = layer.learn(h, goal, hidden_learning_rate)
+        self._learn_output(h.reshape(len(h), -1), y, w, learning_rate)
 
     def decision_function(self, X: npt.ArrayLike) -> Array:
-        """Return the logit of each class, (n_samples, n_classes); the highest wins."""
+        """Return a logit per class (the highest wins) or the values, (n_samples, n_outputs)."""
         return self.output.forward(self.hidden(X))
 
     def hidden(self, X: npt.ArrayLike) -> Array:
-        """Return the output of the last hidden layer, (n_samples, n_units)."""
+        """Return the output of the last hidden layer, (n_samples, ...)."""
         h = self._checked(X)
         for layer in self.layers:
             h = layer.forward(h)
@@ -147,24 +209,7 @@ class TargetProjectionNetwork:
 
         Codes are not in it: they follow from the seed.
         """
-        if not isinstance(self.loss, str):
-            raise ValueError(f"a network with the loss object {self.loss!r} has no saved form.")
-        arrays = {
-            f"{place}.{name}": array.copy()
-            for place, layer in self._places()
-            for name, array in layer.arrays.items()
-        }
-        header = {
-            "format": FORMAT,
-            "version": VERSION,
-            "n_inputs": self.n_inputs,
-            "n_classes": self.n_classes,
-            "layers": [layer.spec.header() for layer in self.layers],
-            "loss": self.loss,
-            "seed": self.seed,
-            "rate_factors": [layer.rate_factor for _, layer in self._places()],
-        }
-        return header, arrays
+        return _network_state.saved(self)
 
     @classmethod
     def from_state(
@@ -173,98 +218,63 @@ class TargetProjectionNetwork:
         """Return the network that `to_state` described; refuse any other shape or version."""
         network = cls.__new__(cls)
         try:
-            network._restore(header, arrays)
+            _network_state.restore(network, header, arrays)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"state header is damaged or not a network's: {error!r}.") from error
         return network
 
-    def _restore(self, header: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
-        check_format(header, FORMAT, VERSION)
-        self.n_inputs = positive_int(header, "n_inputs")
-        n_classes = positive_int(header, "n_classes")
-        self.seed = positive_int(header, "seed", least=0)
-        self.loss, self._loss = header["loss"], local_loss(header["loss"])
-        parts: dict[str, dict[str, Any]] = {}
-        for name, array in arrays.items():
-            place, _, leaf = name.rpartition(".")
-            parts.setdefault(place, {})[leaf] = array
-        width, self.layers = self.n_inputs, []
-        for i, described in enumerate(header["layers"]):
-            spec = _spec(described)
-            self.layers.append(spec.restore(width, parts.pop(f"hidden{i}")))
-            width = spec.n_units
-        self.output = Dense(n_classes, "linear").restore(width, parts.pop("output"))
-        if parts:
-            raise ValueError(f"state has arrays of unknown layers {sorted(parts)}.")
-        factors = header["rate_factors"]
-        if len(factors) != len(self._places()):
-            raise ValueError(f"state has rate factors {factors!r}, expected one per layer.")
-        for (_, layer), factor in zip(self._places(), factors, strict=True):
-            if not isinstance(factor, float) or not 0.0 < factor <= 1.0:
-                raise ValueError(f"state has rate factor {factor!r}, expected within (0, 1].")
-            layer.rate_factor = factor
-        # Last, because the arrays have now shown that these sizes are real.
-        self._codes = [self._codes_of(i, range(n_classes)) for i in range(len(self.layers))]
+    def _all_layers(self) -> list[LocalLayer]:
+        return [*self.layers, self.output]
 
-    def _places(self) -> list[tuple[str, DenseLayer]]:
-        hidden = [(f"hidden{i}", layer) for i, layer in enumerate(self.layers)]
-        return [*hidden, ("output", self.output)]
-
-    def _codes_of(self, i: int, labels: range) -> Array:
-        layer = self.layers[i]
-        low, high = layer.code_range
-        return label_codes(self.seed, i, labels, layer.n_units, low, high)
-
-    def _learn_output(self, h: Array, y: Labels, weights: Array | None, rate: float) -> None:
-        if len(h) > 1:
-            logits = h @ self.output.weights.T + self.output.bias
-            return self.output.descend(h, output_delta(logits, y), weights, rate)
-        p = np.empty(self.n_classes, dtype=np.float32)
+    def _learn_output(self, h: Array, y: Any, weights: Array | None, rate: float) -> None:
         out = self.output
+        if len(h) > 1 or self.outputs == "values" or not out.is_plain:
+            outputs = h @ out.weights.T + out.bias
+            return out.descend(h, self._targets.output_delta(outputs, y), weights, rate)
+        p = np.empty(self.n_classes, dtype=np.float32)
         kernels().softmax_step(h[0], y[0], rate * out.rate_factor, out.weights, out.bias, p)
+        out.n_steps += 1
         return None
 
     def _checked(self, X: npt.ArrayLike) -> Array:
-        with np.errstate(over="ignore"):
-            array = np.ascontiguousarray(X, dtype=np.float32)
-        if array.ndim != 2 or array.shape[1] != self.n_inputs or len(array) == 0:
+        if isinstance(X, np.ndarray) and X.dtype == np.float32 and X.flags.c_contiguous:
+            array = X
+        else:
+            with np.errstate(over="ignore"):
+                array = np.ascontiguousarray(X, dtype=np.float32)
+        if array.shape[1:] != self.input_shape or len(array) == 0:
+            expected = ", ".join(["n_samples", *map(str, self.input_shape)])
             raise ValueError(
-                f"X has shape {array.shape}, expected (n_samples, {self.n_inputs}), n_samples >= 1:"
+                f"X has shape {array.shape}, expected ({expected}), n_samples >= 1:"
                 " was the network built for another encoder?"
             )
-        if not np.abs(array).max() <= MAX_INPUT:
+        if not kernels().within(array.reshape(-1), MAX_INPUT):
             raise ValueError(
                 f"X holds NaN, infinity or values beyond {MAX_INPUT:g}: standardise the features."
             )
         return array
 
-    def _checked_labels(self, y: npt.ArrayLike, n_samples: int) -> Labels:
-        labels = np.asarray(y)
-        if labels.shape != (n_samples,) or labels.dtype.kind not in "iu":
-            raise ValueError(
-                f"y is {labels.dtype} of shape {labels.shape}, expected integers ({n_samples},)."
-            )
-        if labels.min() < 0 or labels.max() >= self.n_classes:
-            raise ValueError(
-                f"y holds class indices {labels.min()} to {labels.max()}, expected 0 to "
-                f"{self.n_classes - 1}: call add_classes first."
-            )
-        return labels.astype(np.int64)
+
+def output_layer(weights: Array, bias: Array | None = None) -> DenseLayer:
+    """Return a linear layer; of zero weights, every class is equally likely until a label comes."""
+    n_outputs, width = weights.shape
+    bias = np.zeros(n_outputs, np.float32) if bias is None else bias
+    return DenseLayer(Dense(n_outputs, "linear"), width, {"weights": weights, "bias": bias})
 
 
-def _output_layer(weights: Array, bias: Array) -> DenseLayer:
-    return DenseLayer(Dense(len(bias), "linear"), weights, bias)
-
-
-def _spec(described: Mapping[str, Any]) -> Dense:
-    if described["kind"] != "dense" or set(described) != {"kind", "n_units", "activation"}:
-        raise ValueError(f"state describes an unknown layer {dict(described)!r}.")
-    return Dense(positive_int(described, "n_units"), described["activation"])
+def checked_shape(shape: Any) -> tuple[int, ...]:
+    """Return the shape of one sample as a tuple of positive ints, or refuse it."""
+    shape = as_shape(shape)
+    if not shape:
+        raise ValueError("input_shape is (), expected at least one dimension.")
+    for size in shape:
+        positive("input_shape", size)
+    return tuple(int(size) for size in shape)
 
 
 def checked_weights(weights: npt.ArrayLike, n_samples: int) -> Array:
     """Return weights as float32: finite, zero or more, not all zero."""
-    array: Array = np.asarray(weights, dtype=np.float32)
+    array: Array = np.array(weights, dtype=np.float32)
     if array.shape != (n_samples,):
         raise ValueError(f"sample_weight has shape {array.shape}, expected ({n_samples},).")
     if not np.isfinite(array).all() or (array < 0).any():

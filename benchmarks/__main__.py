@@ -9,7 +9,7 @@ from importlib import import_module
 from benchmarks.options import Options, from_arguments, parser
 from benchmarks.reporting import Report, machine
 
-NAMES = ("local_learning", "continual")
+NAMES = ("hdc", "ood", "calibration", "classify", "local_learning", "search", "continual")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

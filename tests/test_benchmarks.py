@@ -181,7 +181,7 @@ def test_without_its_data_a_benchmark_is_skipped_with_a_message(
         raise ArchiveUnavailableError("no such client")
 
     monkeypatch.setattr(local_learning.fashion, "load", absent)
-    assert command.main(["--data-dir", str(tmp_path)]) == 0
+    assert command.main(["local_learning", "continual", "--data-dir", str(tmp_path)]) == 0
     said = capsys.readouterr().err
     assert "SKIPPED Fashion-MNIST" in said
     assert said.count("pacs_128.tar not found") == 2

@@ -47,7 +47,17 @@ def test_every_check_of_scikit_learn_passes(classifier):
     assert missed <= {"check_array_api_input"}
 
 
-@pytest.mark.parametrize(("loss", "least"), [("l2", 0.94), ("l1", 0.94), ("cross_entropy", 0.96)])
+@pytest.mark.parametrize(
+    ("loss", "least"),
+    [
+        ("l2", 0.94),
+        ("l1", 0.94),
+        ("huber", 0.94),
+        ("cosine", 0.94),
+        ("binary_cross_entropy", 0.94),
+        ("cross_entropy", 0.96),
+    ],
+)
 def test_digits_are_learned_without_tuning(loss, least):
     X, y = load_digits(return_X_y=True)
     X, X_test, y, y_test = train_test_split(X, y, random_state=0)
@@ -81,6 +91,103 @@ def test_one_sample_at_a_time_learns_too():
     for i in range(300):
         clf.partial_fit(X[i : i + 1], y[i : i + 1])
     assert clf.score(X, y) > 0.95
+
+
+@pytest.mark.parametrize("params", [{}, {"loss": "l2"}, {"momentum": 0.9}, {"hidden": ()}], ids=str)
+@pytest.mark.parametrize("labels", [[0, 1, 2], ["a", "b", "c"]])
+def test_the_fast_way_of_one_row_learns_the_same(params, labels):
+    X, y = blobs(n=60)
+    fast, slow = (small(**params).fit(X, np.array(labels)[y]) for _ in range(2))
+    for x, label in zip(X, np.array(labels)[y], strict=True):
+        fast.partial_fit(x[None], [label.item()])
+        slow.partial_fit(x[None].tolist(), np.array([label], dtype=object))
+        np.testing.assert_array_equal(fast.predict(x[None]), slow.predict([x.tolist()]))
+    assert_same(fast, slow)
+
+
+@pytest.mark.parametrize("y", [[3], np.array([3]), ["0"], [True], [0.0], [0, 1], 0, None])
+def test_one_plain_row_is_validated_like_any_other(y):
+    X, labels = blobs()
+    outcomes = []
+    for x in (X[:1], X[:1].tolist()):
+        clf = small().fit(X, labels)
+        try:
+            outcomes.append(clf.partial_fit(x, y).classes_.tolist())
+        except ValueError as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_plain_row_that_is_not_finite_is_refused_and_changes_nothing(bad):
+    X, y = blobs()
+    clf, twin = small().fit(X, y), small().fit(X, y)
+    x = X[:1].copy()
+    x[0, 2] = bad
+    for method in (lambda: clf.partial_fit(x, y[:1]), lambda: clf.predict(x)):
+        with pytest.raises(ValueError, match=r"NaN|infinity"):
+            method()
+    assert_same(clf, twin)
+
+
+def test_a_parameter_made_bad_between_two_rows_is_refused():
+    X, y = blobs()
+    clf = small().fit(X, y)
+    clf.partial_fit(X[:1], y[:1])
+    with pytest.raises(ValueError, match="expected"):
+        clf.set_params(learning_rate=-1.0).partial_fit(X[:1], y[:1])
+
+
+def test_partial_fit_of_all_rows_equals_partial_fit_step_by_step_once_the_scale_is_known():
+    # Rows of one call share the statistics after all of them; that is the only difference.
+    X, y = blobs(n=64)
+    whole, parts = small(batch_size=16), small(batch_size=16)
+    for clf in (whole, parts):
+        clf.partial_fit(X, y)
+        clf._scaler.count = 1e12  # nothing moves it any more
+        clf._scaler.squares *= 1e12 / 64
+    whole.partial_fit(X, y)
+    for start in range(0, 64, 16):
+        parts.partial_fit(X[start : start + 16], y[start : start + 16])
+    np.testing.assert_allclose(whole.predict_proba(X), parts.predict_proba(X), atol=1e-5)
+
+
+def test_one_epoch_of_partial_fit_is_near_one_of_fit():
+    # fit shuffles, lets the rates fall to zero and merges equal rows; partial_fit does not.
+    X, y = blobs(n=300)
+    assert small().partial_fit(X, y).score(X, y) > 0.95
+    assert small(epochs=1).fit(X, y).score(X, y) > 0.95
+
+
+def test_the_hidden_rate_of_none_is_the_measured_one_but_at_most_one_per_row():
+    clf = small()
+    assert [clf._hidden_rate(n) for n in (1, 4, 16, 100)] == [1.0, 4.0, 10.0, 10.0]
+    assert small(loss="l2")._hidden_rate(16) == 1.0
+    assert small(hidden_learning_rate=3.0)._hidden_rate(1) == 3.0
+
+
+def test_a_hidden_rate_of_none_equals_the_same_rate_given():
+    X, y = blobs()
+    none, given = small(loss="l2").fit(X, y), small(loss="l2", hidden_learning_rate=1.0).fit(X, y)
+    np.testing.assert_array_equal(none.predict_proba(X), given.predict_proba(X))
+
+
+@pytest.mark.parametrize("codes", ["sign", "gaussian", "orthogonal"])
+@pytest.mark.parametrize("dynamics", [{"momentum": 0.9}, {"noise": 0.3}], ids=str)
+def test_codes_momentum_and_noise_reach_the_network_and_learn(codes, dynamics):
+    X, y = blobs(n=200)
+    clf = small(codes=codes, **dynamics).fit(X, y)
+    assert clf.score(X, y) > 0.95
+    assert (clf.predict_proba(X) != small().fit(X, y).predict_proba(X)).any()
+    assert_same(clf, small(codes=codes, **dynamics).fit(X, y))
+
+
+def test_binary_cross_entropy_wants_a_bounded_range():
+    X, y = blobs()
+    assert small(loss="binary_cross_entropy").fit(X, y).score(X, y) > 0.95
+    for activation in ("relu", "linear"):
+        with pytest.raises(ValueError, match="expected one with a bounded range"):
+            small(loss="binary_cross_entropy", activation=activation).fit(X, y)
 
 
 def test_fit_does_not_depend_on_the_order_of_rows():
@@ -132,12 +239,12 @@ def test_a_class_may_come_at_any_time():
     old = y < 3
     clf = small().fit(X[old], y[old])
     network = clf.network_
-    codes = [c.copy() for c in network._codes]
+    codes = [c.copy() for c in network._targets.tables]
     for _ in range(5):
         clf.partial_fit(X, y)
     assert clf.network_ is network
     assert clf.classes_.tolist() == [0, 1, 2, 3]
-    np.testing.assert_array_equal(network._codes[0][:3], codes[0])
+    np.testing.assert_array_equal(network._targets.tables[0][:3], codes[0])
     assert clf.score(X, y) > 0.9
 
 
@@ -255,7 +362,7 @@ def test_labels_of_another_kind_are_refused_and_change_nothing():
     [
         {"hidden": 256},
         {"hidden": (0,)},
-        {"loss": "huber"},
+        {"loss": "hinge"},
         {"activation": "gelu"},
         {"learning_rate": -1.0},
         {"learning_rate": float("nan")},
@@ -264,6 +371,11 @@ def test_labels_of_another_kind_are_refused_and_change_nothing():
         {"epochs": 1.5},
         {"batch_size": 0},
         {"batch_size": True},
+        {"codes": "binary"},
+        {"momentum": 1.0},
+        {"momentum": -0.1},
+        {"noise": float("nan")},
+        {"learning_rate": 1e9},
     ],
     ids=str,
 )
@@ -277,7 +389,7 @@ def test_a_bad_parameter_is_refused_when_learning(params):
 def test_a_rate_that_diverges_is_reported():
     X, y = blobs()
     with pytest.warns(RuntimeWarning, match="its rate halved"):
-        clf = small(activation="linear", hidden_learning_rate=50.0).fit(X, y)
+        clf = small(loss="l2", activation="linear", hidden_learning_rate=50.0).fit(X, y)
     assert np.isfinite(clf.predict_proba(X)).all()
 
 
@@ -300,6 +412,16 @@ def test_a_state_holds_arrays_and_a_header_that_json_can_write():
     header, arrays = small().fit(*blobs()).to_state()
     assert json.loads(json.dumps(header)) == header
     assert all(isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in arrays.values())
+
+
+def test_a_state_of_version_1_is_still_read():
+    X, y = blobs()
+    clf = small(hidden_learning_rate=1.0).fit(X, y)
+    header, arrays = clf.to_state()
+    for name in ("codes", "momentum", "noise"):
+        del header["params"][name]
+    old = TargetProjectionClassifier.from_state({**header, "version": 1}, arrays)
+    np.testing.assert_array_equal(old.predict_proba(X), clf.predict_proba(X))
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,11 @@ def test_integer_labels_of_any_type_become_int64(y):
     assert labels.tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("y", [[True, False], np.array([True, False])])
+def test_booleans_are_the_labels_1_and_0(y):
+    assert contract.check_y(y, 2).tolist() == [1, 0]
+
+
 def test_string_labels_stay_strings():
     assert contract.check_y(np.array(["a", "bb"], dtype=object), 2).dtype.kind == "U"
 

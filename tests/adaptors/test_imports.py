@@ -21,10 +21,10 @@ assert clf.predict(np.eye(3)).tolist() == [0, 1, 2]
 
 
 def run(code, **environment):
-    path = {"PYTHONPATH": str(ROOT)}
+    settings = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        env={**os.environ, **path, **environment},
+        env={name: value for name, value in settings.items() if value is not None},
         capture_output=True,
         text=True,
         check=False,
@@ -54,6 +54,30 @@ def test_learning_works_with_the_compiler_switched_off():
 def test_learning_works_where_numba_may_write_no_cache(tmp_path):
     pytest.importorskip("numba")
     run(LEARN, NUMBA_CACHE_DIR="/proc/nowhere", NUMBA_DISABLE_JIT="0")
+
+
+WARM = """
+import adaptors
+adaptors.warm_up()
+from adaptors._backend import kernels
+from adaptors._kernels import KERNELS
+assert kernels().__name__ == "adaptors._kernels"
+before = [len(k.signatures) for k in KERNELS]
+from numba.core.event import install_recorder
+with install_recorder("numba:compile") as compiled:
+""" + "".join(f"    {line}\n" for line in LEARN.strip().splitlines())
+WARM += "assert not compiled.buffer and before == [len(k.signatures) for k in KERNELS]\n"
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_after_warming_up_nothing_is_compiled(cached, tmp_path):
+    pytest.importorskip("numba")
+    cache = str(tmp_path) if cached else "/proc/nowhere"
+    run(WARM, NUMBA_DISABLE_JIT="0", NUMBA_CACHE_DIR=cache, HOME=None)
+
+
+def test_warming_up_without_numba_does_no_harm():
+    run("import sys; sys.modules['numba'] = None; import adaptors; adaptors.warm_up()")
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -103,6 +103,62 @@ def test_softmax_step_equals_its_twin(seed, n_inputs, n_classes):
         close(a, e)
 
 
+@given(seeds, sizes, sizes, st.sampled_from([1.0, 200.0]))
+@settings(max_examples=40, deadline=None)
+def test_rank_one_step_equals_its_twin(seed, n_inputs, n_units, scale):
+    x, delta, W, b = draw(seed, n_inputs, n_units, (n_units, n_inputs), n_units)
+    delta *= np.float32(scale)
+    fast, slow = (W.copy(), b.copy()), (W.copy(), b.copy())
+    n_fast = kernels.rank_one_step(x, delta, 0.7, *fast)
+    assert n_fast == _twins.rank_one_step(x, delta, 0.7, *slow)
+    for a, e in zip(fast, slow, strict=True):
+        close(a, e)
+
+
+@pytest.mark.parametrize("module", [kernels, _twins], ids=["kernel", "twin"])
+@pytest.mark.parametrize("value", [3.1, -3.1, np.nan, np.inf, -np.inf])
+def test_within_sees_what_is_not(module, value):
+    x = np.full(37, -3.0, dtype=np.float32)
+    assert module.within(x, 3.0)
+    x[20] = value
+    assert not module.within(x, 3.0)
+
+
+@given(
+    seeds,
+    st.tuples(*[st.integers(1, 4)] * 4),
+    st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(1, 3), st.integers(1, 3)),
+)
+@settings(max_examples=40, deadline=None)
+def test_patches_equal_their_twin(seed, shape, more):
+    n, high, wide, channels = shape
+    height, width, down, right = high + more[0], wide + more[1], *more[2:]
+    (X,) = draw(seed, (n, height, width, channels))
+    n_patches = ((height - high) // down + 1) * ((width - wide) // right + 1)
+    fast, slow = np.empty((2, n, n_patches, high * wide * channels), dtype=np.float32)
+    kernels.patches(X, high, wide, down, right, fast)
+    _twins.patches(X, high, wide, down, right, slow)
+    np.testing.assert_array_equal(fast, slow)
+
+
+@pytest.mark.parametrize(("name", "n_blocks"), [("elman", 1), ("gru", 3)])
+@given(seeds, st.tuples(*[st.integers(1, 9)] * 4), st.sampled_from([0, 1, 2]), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_recurrent_cells_equal_their_twins(name, n_blocks, seed, shape, activation, every):
+    n, n_steps, n_features, n_units = shape
+    X, W, b = draw(
+        seed,
+        (n, n_steps, n_features),
+        (n_blocks * n_units, n_features + n_units),
+        n_blocks * n_units,
+    )
+    W /= np.float32(n_units)  # so that rounding is not amplified from step to step
+    fast, slow = np.empty((2, n, n_steps if every else 1, n_units), dtype=np.float32)
+    getattr(kernels, name)(X, W, b, activation, fast)
+    getattr(_twins, name)(X, W, b, activation, slow)
+    close(fast, slow)
+
+
 def test_kernels_accept_read_only_inputs():
     X, W, b = draw(3, (2, 3), (4, 3), 4)
     for array in (X, W, b):
