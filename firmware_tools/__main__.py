@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Any, Final
 
 from edge_runtime.errors import EdgeRuntimeError
-from firmware_tools import encoder_commands
+from firmware_tools import encoder_commands, pack_commands
 
 
 class ExitCode(IntEnum):
@@ -25,7 +25,10 @@ class ExitCode(IntEnum):
     REFUSED = 4
 
 
-GROUPS: Final[tuple[Callable[[Any], None], ...]] = (encoder_commands.register,)
+GROUPS: Final[tuple[Callable[[Any], None], ...]] = (
+    encoder_commands.register,
+    pack_commands.register,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,0 +1,1 @@
+"""The board's side: two places for packs, self-tests, the serial service. Imports nothing."""

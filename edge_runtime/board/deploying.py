@@ -1,0 +1,124 @@
+"""From packs on the disk to a runtime that goes on learning where the last one stopped.
+
+Each deployment has a directory of learned state to itself. An update copies what was learned into
+the new one's if it fits; the old directory is never written again, so going back costs nothing
+and cannot lose anything. What does not fit stays where it is, and the reason is reported.
+
+Runs in the child of the self-test first, then in the process that serves. Not here: the choice of
+packs (`images`), their signatures (checked when they were staged).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from edge_runtime import snapshot, state
+from edge_runtime.classes import indices_of
+from edge_runtime.encoders import Encoder
+from edge_runtime.errors import LabelError, StateError
+from edge_runtime.pack.errors import PackError
+from edge_runtime.pack.manifest import STATE
+from edge_runtime.pack.opening import open_packed_encoder
+from edge_runtime.pack.verify import ModelPack, read_pack
+from edge_runtime.policy import PolicySettings
+from edge_runtime.runtime import EdgeRuntime
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a deployment's parts are: pack files, its learned state, unpacked encoders."""
+
+    model: Path
+    head: Path | None
+    learned: Path
+    unpacked: Path
+
+
+def open_deployment(place: Place, *, carry_from: Path | None = None) -> tuple[EdgeRuntime, str]:
+    """A runtime, and in words where its learned state comes from.
+
+    The first that fits: what was learned in ``carry_from`` (unless a head brings its own), what
+    this deployment learned before, what the head or the model brings. Else it starts empty.
+
+    Raises
+    ------
+    PackError, EncoderError, BackendError, StateError
+        The deployment cannot run here; says why.
+    """
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(place.model.open("rb"))
+        model = read_pack(file, None)
+        encoder = open_packed_encoder(model, file, place.unpacked)
+        source, source_file = model, file
+        if place.head is not None:
+            source_file = stack.enter_context(place.head.open("rb"))
+            source = read_pack(source_file, None)
+        policy = _policy(source)  # checked even where learned state brings its own
+        refusal = ""
+        if carry_from not in (None, place.learned) and place.head is None:
+            assert carry_from is not None
+            try:
+                if has_state(carry_from):
+                    return _carry(carry_from, place.learned, encoder, source), "carried over"
+            except StateError as error:
+                refusal = f"; what was learned before is kept aside: {error}"
+        if has_state(place.learned):
+            return _load(place.learned, encoder, source), f"its own{refusal}"
+        _bring_state(place.learned, encoder, source, source_file)
+        if has_state(place.learned):
+            return _load(place.learned, encoder, source), f"the pack's{refusal}"
+        return EdgeRuntime(encoder, source.manifest.classes, policy=policy), f"none yet{refusal}"
+
+
+def has_state(directory: Path) -> bool:
+    """Whether anything was ever saved there."""
+    return directory.is_dir() and bool(state.numbers(directory))
+
+
+def _carry(old: Path, new: Path, encoder: Encoder, pack: ModelPack) -> EdgeRuntime:
+    _load(old, encoder, pack)  # read by the code that will use it, before anything is copied
+    saved = state.load(old)
+    state.save(new, saved.header, saved.arrays)
+    _sync_parent(new)
+    return _load(new, encoder, pack)
+
+
+def _bring_state(learned: Path, encoder: Encoder, pack: ModelPack, file: BinaryIO) -> None:
+    """Save the state in the pack, if there is one, as the first generation."""
+    if STATE not in pack.members:
+        return
+    try:
+        header, arrays = state.from_bytes(pack.read(file, STATE))
+        snapshot.check(header, encoder)
+    except StateError as error:
+        raise PackError("manifest", f"the learned state in the pack: {error}") from error
+    state.save(learned, header, arrays)
+    _sync_parent(learned)
+
+
+def _policy(pack: ModelPack) -> PolicySettings:
+    try:
+        return PolicySettings(**pack.manifest.thresholds)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise PackError("manifest", f"thresholds: {error}") from error
+
+
+def _load(learned: Path, encoder: Encoder, pack: ModelPack) -> EdgeRuntime:
+    runtime = EdgeRuntime.load(learned, encoder)
+    try:
+        _, runtime.classes = indices_of(pack.manifest.classes, runtime.classes)
+    except LabelError as error:
+        raise StateError(f"the pack's classes do not join the learned ones: {error}") from error
+    return runtime
+
+
+def _sync_parent(directory: Path) -> None:
+    handle = os.open(directory.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,248 @@
+"""Keys, and model packs from the files of a workshop: encoder, canaries, learned state.
+
+Not here: the format (`edge_runtime.pack`), and what a command prints (`pack_commands`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from edge_runtime import state
+from edge_runtime.encoders import open_encoder
+from edge_runtime.errors import EdgeRuntimeError, EncoderMismatchError
+from edge_runtime.pack import Manifest, ModelPack, PackError, read_pack
+from edge_runtime.pack.canaries import write_canaries
+from edge_runtime.pack.manifest import (
+    CANARIES,
+    LICENCES,
+    STATE,
+    EncoderEntry,
+    Kind,
+    Preprocessing,
+    Requirements,
+)
+from edge_runtime.pack.opening import describe_encoder, prepare
+from edge_runtime.pack.writing import write_payload
+
+MAX_KEY_BYTES: Final = 16 * 1024
+PRIVATE_MODE: Final = 0o600
+
+
+class KeyFileError(EdgeRuntimeError, ValueError):
+    """A key file is missing, no Ed25519 key, or would be overwritten."""
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What goes into a pack besides its encoder; see `edge_runtime.pack.manifest.Manifest`.
+
+    Attributes
+    ----------
+    state
+        A saved generation, or the directory of a runtime: its newest.
+    canaries
+        A ``.npy`` of raw samples, with a label for each in ``canary_labels``.
+    """
+
+    classes: Sequence[int | str] = ()
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    requires: Requirements = field(default_factory=Requirements)
+    state: Path | None = None
+    canaries: Path | None = None
+    canary_labels: Sequence[int | str] = ()
+    licences: Path | None = None
+
+
+# -- keys ------------------------------------------------------------------------------------
+
+
+def generate_key(path: Path) -> tuple[Path, Path]:
+    """Write a new Ed25519 key to ``path`` (mode 0600) and its public half beside it.
+
+    Returns
+    -------
+    The two paths; the public one ends in ``.pub.pem``.
+
+    Raises
+    ------
+    KeyFileError
+        One of them exists: a key is never overwritten.
+    """
+    public_path = path.with_name(f"{path.name.removesuffix('.pem')}.pub.pem")
+    for existing in (path, public_path):
+        if existing.exists():
+            raise KeyFileError(
+                f"{existing} exists: a key is never overwritten, choose another name"
+            )
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    _write_new(path, private, PRIVATE_MODE)
+    _write_new(public_path, public, 0o644)
+    return path, public_path
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    # Never readable by others, not even between creation and a chmod; never through a link.
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise KeyFileError(f"cannot write {path}: {error}") from error
+
+
+def load_private_key(path: Path) -> Ed25519PrivateKey:
+    """An Ed25519 private key from a PEM file; one of `imgtool keygen` as well."""
+    try:
+        key = load_pem_private_key(_read_key(path), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise KeyFileError(f"{path} holds no private key without a password: {error}") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyFileError(f"{path} holds a key of another kind, expected Ed25519")
+    return key
+
+
+def load_public_key(path: Path) -> Ed25519PublicKey:
+    """An Ed25519 public key from a PEM file; that of a private key will do too."""
+    data = _read_key(path)
+    if b"PRIVATE KEY" in data:
+        return load_private_key(path).public_key()
+    try:
+        key = load_pem_public_key(data)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise KeyFileError(f"{path} holds no public key: {error}") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise KeyFileError(f"{path} holds a key of another kind, expected Ed25519")
+    return key
+
+
+def _read_key(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_KEY_BYTES)
+    except OSError as error:
+        raise KeyFileError(f"cannot read {path}: {error}") from error
+
+
+# -- packs -----------------------------------------------------------------------------------
+
+
+def model_payload(
+    name: str, encoder_path: Path, taps: Sequence[str] | None, parts: Ingredients
+) -> bytes:
+    """Payload of a model pack: the encoder is opened once, to write down what it is.
+
+    Raises
+    ------
+    EncoderError, BackendError
+        The encoder cannot be used.
+    EncoderMismatchError
+        The learned state was learned on another encoder, taps or preprocessing.
+    PackError
+        What was put together is no valid pack.
+    """
+    encoder = prepare(open_encoder(encoder_path, taps), parts.preprocessing)
+    entry = describe_encoder(encoder_path, encoder)
+    members = {entry.file: encoder_path.read_bytes(), **_members(parts, entry.fingerprint)}
+    return write_payload(_manifest("model", name, entry, parts), members)
+
+
+def head_payload(name: str, model: ModelPack, parts: Ingredients) -> bytes:
+    """Payload of a head: learned state for the encoder of ``model``, without the encoder.
+
+    Classes and preprocessing are the model's unless classes are given.
+
+    Raises
+    ------
+    EncoderMismatchError, PackError
+        As of `model_payload`; or there is no state to bring.
+    """
+    if parts.state is None:
+        raise PackError("manifest", "a head brings learned state: name it with --state")
+    parts = replace(
+        parts,
+        preprocessing=model.manifest.preprocessing,
+        classes=parts.classes or model.manifest.classes,
+    )
+    entry = model.manifest.encoder
+    members = _members(parts, entry.fingerprint)
+    return write_payload(_manifest("head", name, entry, parts), members)
+
+
+def open_pack(path: Path, keys: Sequence[Ed25519PublicKey] | None) -> ModelPack:
+    """Read and check a pack's file; without keys, its signature is not checked."""
+    with path.open("rb") as file:
+        return read_pack(file, keys)
+
+
+def _manifest(kind: Kind, name: str, encoder: EncoderEntry, parts: Ingredients) -> Manifest:
+    return Manifest(
+        kind,
+        name,
+        encoder,
+        members={},
+        preprocessing=parts.preprocessing,
+        classes=tuple(parts.classes),
+        thresholds=dict(parts.thresholds),
+        canary_labels=tuple(parts.canary_labels),
+        requires=parts.requires,
+    )
+
+
+def _members(parts: Ingredients, fingerprint: str) -> dict[str, bytes]:
+    members: dict[str, bytes] = {}
+    if parts.state is not None:
+        members[STATE] = _read_state(parts.state, fingerprint)
+    if parts.canaries is not None:
+        members[CANARIES] = _read_canaries(parts.canaries, len(parts.canary_labels))
+    if parts.licences is not None:
+        members[LICENCES] = parts.licences.read_bytes()
+    return members
+
+
+def _read_state(path: Path, fingerprint: str) -> bytes:
+    """A state's file, of the newest whole generation if ``path`` is a directory."""
+    if path.is_dir():
+        saved = state.load(path)
+        header, data = saved.header, state.to_bytes(saved.header, saved.arrays)
+    else:
+        data = path.read_bytes()
+        header, _ = state.from_bytes(data)
+    found = header.get("encoder")
+    if found != fingerprint:
+        raise EncoderMismatchError(
+            f"{path} was learned on encoder {str(found)[:12]}, the pack's is {fingerprint[:12]}: "
+            "another model file, other taps or another preprocessing?"
+        )
+    return data
+
+
+def _read_canaries(path: Path, n_labels: int) -> bytes:
+    from numpy.lib.format import open_memmap
+
+    try:  # memory-mapped, so that a header cannot claim more than the file holds
+        samples = open_memmap(path, mode="r")
+    except (OSError, ValueError) as error:
+        raise PackError("manifest", f"cannot read {path} as .npy: {error}") from error
+    if samples.ndim == 0 or len(samples) != n_labels:
+        raise PackError("manifest", f"canaries of shape {samples.shape}, {n_labels} labels")
+    return write_canaries(samples)
