@@ -19,12 +19,14 @@ import numpy.typing as npt
 from edge_runtime.encoders import Encoder
 from examples.datasets import pacs
 from examples.datasets.archives import cache_dir
-from examples.datasets.lite0 import open_lite0, to_input
+from examples.datasets.digits import to_rgb
+from examples.datasets.lite0 import IMAGE_SIZE, open_lite0, to_input
 
 Matrix = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
 ENCODED_AT_ONCE = 64
+ENLARGED_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,22 @@ def pacs_features(data_dir: Path) -> FeatureSet:
     with np.load(path, allow_pickle=False) as saved:
         X, y, domain = saved["X"], saved["y"], saved["domain"]
     return FeatureSet(X, y, domain, encoder.dims, pacs.CLASSES, pacs.DOMAINS)
+
+
+def image_features(name: str, images: npt.NDArray[np.uint8]) -> Matrix:
+    """Lite0 features of grey images (n, height, width), enlarged; computed once for the pixels."""
+    encoder = open_lite0()
+    digest = hashlib.sha256(repr(images.shape).encode() + images.tobytes()).hexdigest()[:16]
+    path = cache_dir() / "features" / f"{name}-{digest}-{encoder.fingerprint[:16]}.npz"
+    if not path.exists():
+        parts = [
+            encode(encoder, to_rgb(images[start : start + ENLARGED_AT_ONCE], IMAGE_SIZE))
+            for start in range(0, len(images), ENLARGED_AT_ONCE)
+        ]
+        save(path, X=np.concatenate(parts))
+    with np.load(path, allow_pickle=False) as saved:
+        X: Matrix = saved["X"]
+    return X
 
 
 def pacs_version(data_dir: Path) -> str:

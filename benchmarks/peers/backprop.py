@@ -36,7 +36,8 @@ class BackpropClassifier:
         """Train from scratch on X (n_samples, n_features), y (n_samples,)."""
         rng = np.random.default_rng(self.random_state)
         self._mean = X.mean(axis=0)
-        self._scale = 1 / np.maximum(X.std(axis=0), 1e-6)
+        deviation = X.std(axis=0)
+        self._scale = (deviation > 1e-6) / np.maximum(deviation, 1e-6)
         sizes = [X.shape[1], *self.hidden, int(y.max()) + 1]
         self.weights = [
             (rng.uniform(-1, 1, (m, n)) / np.sqrt(n)).astype(np.float32) for n, m in pairwise(sizes)
@@ -56,7 +57,8 @@ class BackpropClassifier:
         return np.asarray(self._forward(self._standardised(X))[-1].argmax(axis=1), dtype=np.int64)
 
     def _standardised(self, X: Matrix) -> Matrix:
-        return np.asarray((X - self._mean) * self._scale, dtype=np.float32)
+        # As the adaptors do it: within ten, and 0 for what never varied, say a pixel always black.
+        return np.asarray(np.clip((X - self._mean) * self._scale, -10, 10), dtype=np.float32)
 
     def _parameters(self) -> list[Matrix]:
         return [*self.weights, *self.biases]
