@@ -12,8 +12,11 @@ cause. Not here: errors of `hdc` and `adaptors`, which raise plain `ValueError` 
     |-- StreamError (ValueError)       a source of samples that cannot be used
     |-- LabelError (LookupError)       a label for a sample that is unknown or forgotten
     |-- BudgetError (ValueError)       a byte budget that cannot hold what was asked for
-    `-- StateError (ValueError)        learned state that cannot be loaded or undone
-        `-- EncoderMismatchError       learned state that belongs to another encoder
+    |-- StateError (ValueError)        learned state that cannot be loaded or undone
+    |   `-- EncoderMismatchError       learned state that belongs to another encoder
+    |-- WireError (ValueError)         a message that cannot be used: `wire.smp`
+    |-- PackError (ValueError)         a model pack that is refused: `pack.errors`
+    `-- StoreError (RuntimeError)      a damaged store of packs, or a step out of turn: `board.record`
 """
 
 from __future__ import annotations

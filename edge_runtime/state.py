@@ -18,6 +18,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,8 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]
             raise StateError(f"state names {len(names)} arrays, expected at most {MAX_ARRAYS}")
         stream = io.BytesIO(body[16 + length :])
         arrays = {str(name): _read_array(stream) for name in names}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    # TokenError: NumPy parses an array's header as Python, and lets this one through.
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, TokenError) as error:
         raise StateError(f"state cannot be read: {error}") from error
     return header, arrays
 

@@ -1,0 +1,132 @@
+"""The benchmarks of hdc on toy data: peers tell strangers, tables and pictures are made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import calibration, classify, hdc, knobs, ood, ood_tasks, pictures, timing
+from benchmarks.options import Options
+from benchmarks.peers import strangers
+
+TAPS = {"tap1": 4, "embedding": 12}
+DETECTORS = (
+    strangers.MaxSoftmax,
+    strangers.Energy,
+    strangers.ViM,
+    strangers.Mahalanobis,
+    strangers.RelativeMahalanobis,
+    strangers.NearestNeighbours,
+    strangers.CosineNearestMean,
+)
+UNSURE_OF_FAR = (strangers.MaxSoftmax, strangers.Energy, strangers.RelativeMahalanobis)
+
+
+def toy(n: int = 120) -> ood_tasks.Task:
+    """Three classes, and strangers in a direction that no class takes."""
+    rng = np.random.default_rng(0)
+
+    def draw(centres: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+        y = rng.integers(len(centres), size=n)
+        return (centres[y] + rng.normal(size=(n, 16))).astype(np.float32), y
+
+    known, away = 5 * np.eye(16)[:3], -9 * np.ones((1, 16))
+    X, y = draw(known, n)
+    test, test_y = draw(known, n)
+    return ood_tasks.Task("toy", X, y, test, test_y, {"far": draw(away, n)[0]}, TAPS)
+
+
+@pytest.mark.parametrize("kind", DETECTORS)
+def test_a_peer_scores_known_samples_higher_than_strangers(kind: type) -> None:
+    task = toy()
+    model = kind().fit(task.train, task.y)
+    auroc, _ = ood.auroc_and_fpr(
+        model.score_samples(task.test), model.score_samples(task.strangers["far"])
+    )
+    # By design these three care for directions between classes, not for distance.
+    assert auroc > 0.95 or kind in UNSURE_OF_FAR
+
+
+def test_auroc_is_that_of_scikit_learn() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(0)
+    known, strange = rng.integers(0, 9, 50), rng.integers(-3, 6, 70)
+    truth = np.repeat([1, 0], [50, 70])
+    expected = roc_auc_score(truth, np.concatenate([known, strange]))
+    assert ood.auroc_and_fpr(known, strange)[0] == pytest.approx(expected)
+
+
+def test_strangers_are_measured_by_every_method_on_the_same_pairs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ood, "tasks", lambda options, seed: iter([toy()]))
+    report = ood.run(Options(seeds=2))
+    assert report is not None
+    assert report.rows[0][0] == "toy | far"
+    assert {record["method"] for record in report.records} == set(report.columns[1:])
+    assert "against Mahalanobis: toy | far" in report.protocol
+
+
+def test_alarms_are_counted_for_every_rate_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = ood_tasks.Task(*([calibration.TASKS[0], *_fields(toy(1200))]))
+    monkeypatch.setattr(calibration, "tasks", lambda options, seed: iter([task]))
+    report = calibration.run(Options(quick=True))
+    assert report is not None
+    assert len(report.rows) == 2 * len(calibration.SIZES)
+    assert all(record["alarms"] < 0.5 for record in report.records)
+
+
+def _fields(task: ood_tasks.Task) -> list[object]:
+    return [task.train, task.y, task.test, task.test_y, task.strangers, task.taps]
+
+
+def test_classifiers_are_compared_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = toy(200)
+    X, y = np.concatenate([task.train, task.test]), np.concatenate([task.y, task.test_y])
+    rows = np.arange(400)
+    made = classify.Task("toy", X, 2 * y + rows % 2, 2, rows[:200], rows[200:])
+    monkeypatch.setattr(classify, "_tasks", lambda options, seed: iter([made]))
+    monkeypatch.setattr(classify, "find_spec", lambda name: None)
+    report = classify.run(Options(quick=True))
+    assert report is not None
+    scores = {record["method"]: record["accuracy"] for record in report.records}
+    assert scores["edge-runtime, bundle, 8,192 bits"] > 0.95
+    assert not any(name.startswith("torchhd") for name in scores)
+
+
+def test_torchhd_learns_where_it_is_installed() -> None:
+    pytest.importorskip("torchhd")
+    from benchmarks.peers.torchhd_models import TorchHDClassifier
+
+    task = toy(200)
+    for model in ("centroid", "adapt", "online"):
+        fitted = TorchHDClassifier(model=model, n_dims=1024, scale=0.1).fit(task.train, task.y)
+        assert (fitted.predict(task.test) == task.test_y).mean() > 0.9
+
+
+def test_functions_are_timed_in_turn() -> None:
+    calls: list[str] = []
+    times = timing.medians(
+        {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=2, seconds=0
+    )
+    assert calls[-4:] == ["a", "b", "a", "b"]
+    assert min(times.values()) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", [hdc, knobs])
+def test_costs_are_measured(module: object) -> None:
+    report = module.run(Options(quick=True))  # type: ignore[attr-defined]
+    assert len(report.rows) >= 6
+    assert "µs" in report.to_text()
+
+
+def test_every_picture_of_the_page_is_drawn(tmp_path: Path) -> None:
+    assert pictures.main([str(tmp_path)]) == 0
+    page = (pictures.FOLDER.parent / "hdc.md").read_text()
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {path.name for path in pictures.FOLDER.iterdir()}
+    assert all(f"pictures/{name}" in page for name in names)
