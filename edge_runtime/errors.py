@@ -16,7 +16,7 @@ cause. Not here: errors of `hdc` and `adaptors`, which raise plain `ValueError` 
     |   `-- EncoderMismatchError       learned state that belongs to another encoder
     |-- WireError (ValueError)         a message that cannot be used: `wire.smp`
     |-- PackError (ValueError)         a model pack that is refused: `pack.errors`
-    `-- StoreError (RuntimeError)      a damaged store of packs, or a step out of turn: `board.record`
+    `-- StoreError (RuntimeError)      a damaged store of packs, or a step out of turn: `board`
 """
 
 from __future__ import annotations
