@@ -9,7 +9,17 @@ from importlib import import_module
 from benchmarks.options import Options, from_arguments, parser
 from benchmarks.reporting import Report, machine
 
-NAMES = ("hdc", "knobs", "ood", "calibration", "classify", "local_learning", "search", "continual")
+NAMES = (
+    "hdc",
+    "knobs",
+    "ood",
+    "calibration",
+    "classify",
+    "adaptors",
+    "local_learning",
+    "search",
+    "continual",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -240,3 +240,13 @@ def test_features_without_the_archive_say_what_is_missing(tmp_path: Path) -> Non
 def test_the_command_line_gives_options() -> None:
     options = parse(None, ["--labels", "10", "--seeds", "3", "--quick"])
     assert (options.labels, options.seeds, list(options.seed_range)) == (10, 3, [0])
+
+
+@pytest.mark.slow
+def test_updates_and_answers_are_timed() -> None:
+    from benchmarks import adaptors
+
+    report = adaptors.run(Options(quick=True))
+    assert len(report.rows) == 9
+    updates = [record for record in report.records if record["what"].startswith("update")]
+    assert all(record[adaptors.NUMPY] > 0 for record in updates)
