@@ -23,6 +23,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 # Largest derivative a unit may act on. Codes are of order one, so that more means divergence.
 MAX_DELTA = np.float32(100.0)
+# A standardised feature lies within CLIP; one that varies less than this is constant.
+CLIP = np.float32(10.0)
+RELATIVE_EPS, SMALLEST = 1e-6, 1e-30
 # Rows of X that share one pass over the weights.
 BLOCK = 8
 
@@ -34,6 +37,8 @@ f4_in4 = types.Array(f4, 4, "C", readonly=True)
 f4_out = types.Array(f4, 1, "C")
 f4_out2 = types.Array(f4, 2, "C")
 f4_out3 = types.Array(f4, 3, "C")
+f8 = types.float64
+f8_out = types.Array(f8, 1, "C")
 
 
 def kernel(signature: Any) -> Callable[[F], F]:
@@ -268,4 +273,32 @@ def gru(X: Any, W: Any, b: Any, activation: int, S: Any) -> None:
         S[:, min(t, n_kept - 1)] = H
 
 
-KERNELS = (affine, dense_step, rank_one_step, within, softmax_step, patches, elman, gru)
+@kernel(types.void(f4_in, f8, f8_out, f8_out, f4_out, f4_out, f4_out))
+def standardise_step(
+    x: Any, total: float, mean: Any, squares: Any, half_mean: Any, twice_scale: Any, z: Any
+) -> None:
+    """Count one row into the statistics of ``total`` rows, and write it standardised to ``z``."""
+    for k in range(x.shape[0]):
+        shift = x[k] - mean[k]
+        mean[k] += shift / total
+        squares[k] += shift * shift * ((total - f8(1.0)) / total)
+        deviation = math.sqrt(squares[k] / total)
+        least = max(abs(mean[k]) * RELATIVE_EPS, SMALLEST)
+        scale = f4(f8(2.0) / deviation) if deviation > least else f4(0.0)
+        half = f4(mean[k] * f8(0.5))
+        twice_scale[k] = scale
+        half_mean[k] = half
+        z[k] = min(max((x[k] * f4(0.5) - half) * scale, -CLIP), CLIP)
+
+
+KERNELS = (
+    affine,
+    dense_step,
+    rank_one_step,
+    within,
+    softmax_step,
+    patches,
+    elman,
+    gru,
+    standardise_step,
+)

@@ -12,7 +12,13 @@ from adaptors.activations import BY_CODE
 from adaptors.losses import softmax
 
 Array = npt.NDArray[np.float32]
+Statistics = npt.NDArray[np.float64]
 
+# In standard deviations. One broken reading must not outweigh everything a layer has learned.
+CLIP = np.float32(10.0)
+# A spread below this fraction of the mean is rounding, not variation.
+RELATIVE_EPS = 1e-6
+SMALLEST = 1e-30
 MAX_DELTA = np.float32(100.0)
 
 
@@ -88,3 +94,40 @@ def _product(W: Array, V: Array) -> Array:
     """Return V W^T, row by row, so that a row does not depend on its neighbours."""
     product: Array = np.matmul(W, V[:, :, None])[..., 0]
     return product
+
+
+def standardise_step(
+    x: Array,
+    total: float,
+    mean: Statistics,
+    squares: Statistics,
+    half_mean: Array,
+    twice_scale: Array,
+    z: Array,
+) -> None:
+    """Count one row into the statistics of ``total`` rows, and write it standardised to ``z``."""
+    shift = x - mean
+    mean += shift / total
+    squares += shift**2 * ((total - 1) / total)
+    half_mean[:], twice_scale[:] = halves(mean, squares, total)
+    z[:] = standardised(x, half_mean, twice_scale)
+
+
+def halves(mean: Statistics, squares: Statistics, total: float) -> tuple[Array, Array]:
+    """Half the mean, and twice the scale: 2 / deviation, or 0 where a feature never varied."""
+    deviation = np.sqrt(squares / max(total, 1.0))
+    varies = deviation > np.maximum(np.abs(mean) * RELATIVE_EPS, SMALLEST)
+    scale = np.divide(2.0, deviation, out=np.zeros_like(deviation), where=varies)
+    return (mean * 0.5).astype(np.float32), scale.astype(np.float32)
+
+
+def standardised(X: Array, half_mean: Array, twice_scale: Array) -> Array:
+    """Return ``(X - mean) * scale``, within ten deviations; X itself is left alone."""
+    # Halves, because the difference of two large float32 would overflow.
+    Z = X * np.float32(0.5)
+    Z -= half_mean
+    with np.errstate(over="ignore"):  # infinity is clipped as well
+        Z *= twice_scale
+    np.minimum(Z, CLIP, out=Z)  # twice as fast as np.clip for one row
+    np.maximum(Z, -CLIP, out=Z)
+    return Z

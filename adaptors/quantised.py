@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from adaptors import _estimator as contract
 from adaptors._state import check_format, checked_arrays, positive_int
+from adaptors._twins import standardised
 from adaptors.activations import activation
 from adaptors.losses import softmax
-from adaptors.standardise import standardised
 
 if TYPE_CHECKING:
     from adaptors.classifier import TargetProjectionClassifier

@@ -12,15 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from adaptors._backend import kernels
 from adaptors._state import checked_arrays
+from adaptors._twins import halves, standardised
 
 Array = npt.NDArray[np.float32]
-
-# In standard deviations. One broken reading must not outweigh everything a layer has learned.
-CLIP = np.float32(10.0)
-# A spread below this fraction of the mean is rounding, not variation.
-RELATIVE_EPS = 1e-6
-SMALLEST = 1e-30
 
 
 class Standardiser:
@@ -55,14 +51,11 @@ class Standardiser:
 
     def learn_row(self, X: Array) -> Array:
         """Count one row (1, n_features) in and return it transformed; `update` with less to do."""
-        shift, total = X[0] - self.mean, self.count + 1.0
-        self.mean += shift * (1.0 / total)
-        shift *= shift
-        shift *= self.count / total
-        self.squares += shift
-        self.count = total
-        self._set_scale()
-        return self.transform(X)
+        Z = np.empty_like(X)
+        self.count += 1.0
+        learned = self.mean, self.squares, self.half_mean, self.twice_scale
+        kernels().standardise_step(X[0], self.count, *learned, Z[0])
+        return Z
 
     def transform(self, X: Array) -> Array:
         """Return X standardised, within ten standard deviations; X itself is left alone."""
@@ -72,7 +65,7 @@ class Standardiser:
     def deviation(self) -> npt.NDArray[np.float64]:
         """Standard deviation of each feature, 1 for one that never varied."""
         deviation = np.sqrt(self.squares / max(self.count, 1.0))
-        return np.where(self._varies(deviation), deviation, 1.0)
+        return np.where(self.twice_scale > 0, deviation, 1.0)
 
     @property
     def n_bytes(self) -> int:
@@ -98,30 +91,4 @@ class Standardiser:
         return restored
 
     def _set_scale(self) -> None:
-        deviation = np.sqrt(self.squares / max(self.count, 1.0))
-        varies = self._varies(deviation)
-        if varies.all():  # a `where` is slow, and streams come through here at every sample
-            scale = 2.0 / deviation
-        else:
-            scale = np.divide(2.0, deviation, out=np.zeros_like(deviation), where=varies)
-        self.twice_scale = scale.astype(np.float32)
-        self.half_mean = (self.mean * 0.5).astype(np.float32)
-
-    def _varies(self, deviation: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-        least = np.abs(self.mean)
-        least *= RELATIVE_EPS
-        np.maximum(least, SMALLEST, out=least)
-        varies: npt.NDArray[np.bool_] = deviation > least
-        return varies
-
-
-def standardised(X: Array, half_mean: Array, twice_scale: Array) -> Array:
-    """Return ``(X - mean) * scale``, within ten; X itself is left alone."""
-    # Halves, because the difference of two large float32 would overflow.
-    Z = X * np.float32(0.5)
-    Z -= half_mean
-    with np.errstate(over="ignore"):  # infinity is clipped as well
-        Z *= twice_scale
-    np.minimum(Z, CLIP, out=Z)  # twice as fast as np.clip for one row
-    np.maximum(Z, -CLIP, out=Z)
-    return Z
+        self.half_mean, self.twice_scale = halves(self.mean, self.squares, self.count)

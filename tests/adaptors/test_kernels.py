@@ -159,6 +159,21 @@ def test_recurrent_cells_equal_their_twins(name, n_blocks, seed, shape, activati
     close(fast, slow)
 
 
+@given(seeds, st.integers(1, 40), st.sampled_from([0.0, 1e-20, 1.0, 1e6]))
+def test_standardise_step_equals_its_twin(seed, n_inputs, scale):
+    sides = []
+    for module in (kernels, _twins):
+        rows = np.random.default_rng(seed).standard_normal((5, n_inputs)).astype(np.float32)
+        statistics = np.zeros((2, n_inputs)), np.empty((3, n_inputs), np.float32)
+        rows *= np.float32(scale)
+        for total, x in enumerate(rows, start=1):
+            module.standardise_step(x, float(total), *statistics[0], *statistics[1])
+        sides.append(statistics)
+    (sums, outputs), (other_sums, other_outputs) = sides
+    np.testing.assert_allclose(sums, other_sums, rtol=1e-9, atol=1e-12 * max(scale, 1) ** 2)
+    np.testing.assert_allclose(outputs, other_outputs, rtol=1e-4, atol=1e-5)
+
+
 def test_kernels_accept_read_only_inputs():
     X, W, b = draw(3, (2, 3), (4, 3), 4)
     for array in (X, W, b):

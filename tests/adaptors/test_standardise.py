@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptors.standardise import CLIP, Standardiser
+from adaptors._twins import CLIP
+from adaptors.standardise import Standardiser
 
 
 def data(seed, n=30):
