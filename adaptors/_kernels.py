@@ -291,6 +291,42 @@ def standardise_step(
         z[k] = min(max((x[k] * f4(0.5) - half) * scale, -CLIP), CLIP)
 
 
+@kernel(types.void(f4_in, f4_in2, types.int64, types.int64, f4_out))
+def similarity_delta(h: Any, codes: Any, label: int, activation: int, delta: Any) -> None:
+    """Derivative, by the pre-activations, of the cross-entropy of one output's similarities.
+
+    ``activation`` as in `dense_step`; the scale as in `losses.CrossEntropy`.
+    """
+    n_units = h.shape[0]
+    temperature = f4(math.sqrt(n_units))
+    p = np.empty(codes.shape[0], np.float32)
+    top = f4(-np.inf)
+    for c in range(codes.shape[0]):
+        z = f4(0.0)
+        for j in range(n_units):
+            z += codes[c, j] * h[j]
+        p[c] = z / temperature
+        top = max(top, p[c])
+    total = f4(0.0)
+    for c in range(codes.shape[0]):
+        p[c] = math.exp(p[c] - top)
+        total += p[c]
+    delta[:] = f4(0.0)
+    for c in range(codes.shape[0]):
+        error = p[c] / total - f4(c == label)
+        for j in range(n_units):
+            delta[j] += error * codes[c, j]
+    for j in range(n_units):
+        if activation == 0:
+            delta[j] *= f4(1.0) - h[j] * h[j]
+        elif activation == 1:
+            delta[j] *= f4(abs(h[j]) < f4(1.0))
+        elif activation == 2:
+            delta[j] *= h[j] * (f4(1.0) - h[j])
+        elif activation == 3:
+            delta[j] *= f4(h[j] > f4(0.0))
+
+
 KERNELS = (
     affine,
     dense_step,
@@ -301,4 +337,5 @@ KERNELS = (
     elman,
     gru,
     standardise_step,
+    similarity_delta,
 )

@@ -113,6 +113,13 @@ def standardise_step(
     z[:] = standardised(x, half_mean, twice_scale)
 
 
+def similarity_delta(h: Array, codes: Array, label: int, activation: int, delta: Array) -> None:
+    """Derivative, by the pre-activations, of the cross-entropy of one output's similarities."""
+    error = softmax(codes @ h / np.sqrt(np.float32(len(h))))
+    error[label] -= 1
+    delta[:] = error @ codes * BY_CODE[activation].slope(h)
+
+
 def halves(mean: Statistics, squares: Statistics, total: float) -> tuple[Array, Array]:
     """Half the mean, and twice the scale: 2 / deviation, or 0 where a feature never varied."""
     deviation = np.sqrt(squares / max(total, 1.0))

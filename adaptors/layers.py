@@ -16,7 +16,7 @@ import numpy as np
 from adaptors._backend import kernels
 from adaptors._state import checked_arrays
 from adaptors.activations import activation
-from adaptors.losses import L1, L2
+from adaptors.losses import L1, L2, CrossEntropy
 from adaptors.rule import (
     WORKSPACE,
     Array,
@@ -201,8 +201,7 @@ class DenseLayer(MatrixLayer):
         scaled = rate * self.rate_factor
         if fused is None:
             h = self._output(X)
-            delta = checked_delta(goal.loss, h, goal.codes, goal.y)
-            delta = delta * self._activation.slope(h)
+            delta = self._delta_one(h, goal)
             excessive = kernels().rank_one_step(X[0], delta[0], scaled, self.weights, self.bias)
         else:
             h = np.empty((1, self.n_units), dtype=np.float32)
@@ -214,6 +213,15 @@ class DenseLayer(MatrixLayer):
             self._slow_down(rate)
         self.n_steps += 1
         return h
+
+    def _delta_one(self, h: Array, goal: Goal) -> Array:
+        """Return the derivative of one sample's loss with respect to its pre-activations."""
+        if type(goal.loss) is not CrossEntropy:
+            delta = checked_delta(goal.loss, h, goal.codes, goal.y)
+            return delta * self._activation.slope(h)
+        delta, code = np.empty_like(h), self._activation.code
+        kernels().similarity_delta(h[0], goal.codes, int(goal.y[0]), code, delta[0])
+        return delta
 
     def _output(self, X: Array) -> Array:
         Z = np.empty((len(X), self.n_units), dtype=np.float32)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from adaptors import _backend, _twins
 from adaptors.activations import BY_CODE
+from adaptors.losses import CrossEntropy
 
 kernels = pytest.importorskip("adaptors._kernels")
 
@@ -172,6 +173,20 @@ def test_standardise_step_equals_its_twin(seed, n_inputs, scale):
     (sums, outputs), (other_sums, other_outputs) = sides
     np.testing.assert_allclose(sums, other_sums, rtol=1e-9, atol=1e-12 * max(scale, 1) ** 2)
     np.testing.assert_allclose(outputs, other_outputs, rtol=1e-4, atol=1e-5)
+
+
+@given(seeds, st.integers(1, 40), st.integers(1, 6), st.integers(0, 4))
+def test_similarity_delta_equals_its_twin_and_the_loss(seed, n_units, n_classes, code):
+    rng = np.random.default_rng(seed)
+    h = BY_CODE[code].function(rng.standard_normal((1, n_units)).astype(np.float32))
+    codes = rng.choice([-0.9, 0.9], (n_classes, n_units)).astype(np.float32)
+    label = int(rng.integers(n_classes))
+    fast, slow = np.empty((2, n_units), np.float32)
+    kernels.similarity_delta(h[0], codes, label, code, fast)
+    _twins.similarity_delta(h[0], codes, label, code, slow)
+    expected = CrossEntropy().delta(h, codes, np.array([label])) * BY_CODE[code].slope(h)
+    np.testing.assert_allclose(fast, slow, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(slow, expected[0], rtol=1e-4, atol=1e-5)
 
 
 def test_kernels_accept_read_only_inputs():
