@@ -43,7 +43,7 @@ def measure(task: Task, seed: int) -> Iterator[dict[str, Any]]:
         known = score(task.test)
         for kind, X in task.strangers.items():
             auroc, fpr = auroc_and_fpr(known, score(X))
-            pair = f"{task.name} | {kind}"
+            pair = f"{task.name} against {kind}"
             yield {"pair": pair, "method": name, "seed": seed, "auroc": auroc, "fpr": fpr}
         print(f"{task.name}, seed {seed}: {name}", file=sys.stderr)
 
@@ -122,7 +122,7 @@ def _report(records: Sequence[Mapping[str, Any]], options: Options) -> Report:
             f"the same features; {len(options.seed_range)} seeds, mean ± standard deviation. "
             f"Least favourable pair against Mahalanobis: {pairs[worst]}, {gap:+.1f} points."
         ),
-        columns=("known | strangers", *methods),
+        columns=("known against strangers", *methods),
         rows=rows,
         records=records,
     )

@@ -65,9 +65,9 @@ def test_strangers_are_measured_by_every_method_on_the_same_pairs(
     monkeypatch.setattr(ood, "tasks", lambda options, seed: iter([toy()]))
     report = ood.run(Options(seeds=2))
     assert report is not None
-    assert report.rows[0][0] == "toy | far"
+    assert report.rows[0][0] == "toy against far"
     assert {record["method"] for record in report.records} == set(report.columns[1:])
-    assert "against Mahalanobis: toy | far" in report.protocol
+    assert "against Mahalanobis: toy against far" in report.protocol
 
 
 def test_alarms_are_counted_for_every_rate_and_size(monkeypatch: pytest.MonkeyPatch) -> None:

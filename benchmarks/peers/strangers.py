@@ -77,7 +77,8 @@ class ViM(Energy):
         Z = self._standardised(X)
         n_principal = 512 if Z.shape[1] >= 768 else Z.shape[1] // 2
         self.origin = -np.linalg.pinv(self.model.coef_) @ self.model.intercept_
-        _, vectors = np.linalg.eigh(np.cov((Z - self.origin).T))
+        from_origin = Z - self.origin
+        _, vectors = np.linalg.eigh(from_origin.T @ from_origin)
         self.null_space = vectors[:, :-n_principal]
         logits = self.model.decision_function(Z)
         self.alpha = logits.max(axis=1).mean() / self._residual(Z).mean()
