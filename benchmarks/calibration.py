@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.command import main
 from benchmarks.features import Matrix
 from benchmarks.ood_tasks import Task, tasks
-from benchmarks.options import Options, parse
+from benchmarks.options import Options
 from benchmarks.reporting import Report
 from hdc import OODDetector
 
@@ -87,7 +88,4 @@ def _report(records: list[dict[str, Any]], repetitions: int) -> Report:
 
 
 if __name__ == "__main__":
-    options = parse(__doc__)
-    report = run(options)
-    if report is not None:
-        report.publish(options.out, record=options.record)
+    main(run, __doc__)

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
+from benchmarks.command import main
 from benchmarks.features import FeatureSet, Labels, Matrix, image_features, pacs_features
-from benchmarks.options import Options, parse
+from benchmarks.options import Options
 from benchmarks.peers.torchhd_models import TorchHDClassifier
 from benchmarks.reporting import Report, mean_and_sd
 from benchmarks.splits import domain_stream, grid, hold_out
@@ -183,13 +184,8 @@ def _tasks(options: Options, seed: int) -> Iterator[Task]:
             print(f"SKIPPED: {error}", file=sys.stderr)
             continue
         if options.quick:
-            task = Task(*task_parts(task), task.train[:QUICK_ROWS], task.test[:QUICK_ROWS])
+            task = replace(task, train=task.train[:QUICK_ROWS], test=task.test[:QUICK_ROWS])
         yield task
-
-
-def task_parts(task: Task) -> tuple[str, Matrix, Labels, int]:
-    """Return all of a task but its split."""
-    return task.name, task.X, task.y, task.n_parts
 
 
 def _pacs(data: FeatureSet, seed: int) -> Task:
@@ -218,7 +214,4 @@ def _fashion_features(seed: int) -> Task:
 
 
 if __name__ == "__main__":
-    options = parse(__doc__)
-    report = run(options)
-    if report is not None:
-        report.publish(options.out, record=options.record)
+    main(run, __doc__)

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.options import Options, parse
+from benchmarks.command import main
+from benchmarks.options import Options
 from benchmarks.reporting import ABSENT, Report
 from benchmarks.timing import import_costs, medians
 from hdc import SignedHadamard
@@ -153,5 +154,4 @@ def _number(value: float) -> str:
 
 
 if __name__ == "__main__":
-    options = parse(__doc__)
-    run(options).publish(options.out, record=options.record)
+    main(run, __doc__)

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from benchmarks.command import main
 from benchmarks.features import Matrix
-from benchmarks.options import Options, parse
+from benchmarks.options import Options
 from benchmarks.reporting import Report
 from benchmarks.timing import medians
 from hdc import FourierFeatures, OODDetector, PrototypeClassifier, SignedHadamard
 
 WIDTHS = {"tap1": 24, "tap2": 40, "tap3": 112, "embedding": 1280}
 N_FEATURES, N_SAMPLES, N_CLASSES = sum(WIDTHS.values()), 600, 10
-ALL = "all features"
+Row = tuple[str, int, Callable[[], Any]]  # name, bytes held, what is timed
 
 
 def run(options: Options) -> Report:
@@ -49,17 +51,14 @@ def run(options: Options) -> Report:
     )
 
 
-Row = tuple[str, int, Callable[[], Any]]
-
-
 def _projections(X: Matrix) -> list[Row]:
     rows: list[Row] = []
     for n_dims in (1024, 2048, 4096, 8192, 16384):
         projection = SignedHadamard(N_FEATURES, n_dims)
         name = f"projection, n_dims={n_dims}"
-        rows.append((name, projection.n_bytes, lambda p=projection: p.bits(X[:1])))  # type: ignore[misc]
+        rows.append((name, projection.n_bytes, partial(projection.bits, X[:1])))
     fourier = FourierFeatures(N_FEATURES, 2048)
-    rows.append(("2,048 Fourier features", 0, lambda: fourier.transform(X[:1])))
+    rows.append(("2,048 Fourier features", 0, partial(fourier.transform, X[:1])))
     return rows
 
 
@@ -76,7 +75,7 @@ def _classifiers(X: Matrix, y: Any) -> list[Row]:
         model = PrototypeClassifier(random_state=0, **given).fit(X, y)
         held = model.n_bytes_ + model.projection_.n_bytes
         held += model.whitening_.n_bytes if model.whiten else 0
-        rows.append((f"classifier, {name}", held, lambda m=model: m.predict(X[:1])))  # type: ignore[misc]
+        rows.append((f"classifier, {name}", held, partial(model.predict, X[:1])))
     return rows
 
 
@@ -95,13 +94,12 @@ def _detectors(X: Matrix, y: Any) -> list[Row]:
         warnings.simplefilter("ignore", UserWarning)
         for name, given in settings.items():
             model = OODDetector(random_state=0, **given).fit(taps, y)
-            call = lambda m=model: m.p_value(one)  # type: ignore[misc]  # noqa: E731
+            call = partial(model.p_value, one)
             rows.append((f"detector of four taps, {name}", model.n_bytes_, call))
         joined = OODDetector(random_state=0).fit(X, y)
-    rows.append(("detector of one matrix", joined.n_bytes_, lambda: joined.p_value(X[:1])))
+    rows.append(("detector of one matrix", joined.n_bytes_, partial(joined.p_value, X[:1])))
     return rows
 
 
 if __name__ == "__main__":
-    options = parse(__doc__)
-    run(options).publish(options.out, record=options.record)
+    main(run, __doc__)

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.command import main
 from benchmarks.features import Matrix
 from benchmarks.ood_tasks import Task, tasks
-from benchmarks.options import Options, parse
+from benchmarks.options import Options
 from benchmarks.peers import strangers as peers
 from benchmarks.reporting import Report, mean_and_sd
 from hdc import HDFFDetector, OODDetector
@@ -129,7 +130,4 @@ def _report(records: Sequence[Mapping[str, Any]], options: Options) -> Report:
 
 
 if __name__ == "__main__":
-    options = parse(__doc__)
-    report = run(options)
-    if report is not None:
-        report.publish(options.out, record=options.record)
+    main(run, __doc__)

@@ -1,4 +1,4 @@
-"""Two places for model packs: an update is staged, tested, tried, and confirmed or undone.
+"""Two places for model packs: an update is staged, tested, run unconfirmed, and kept or undone.
 
     <id>.pack    a verified pack, never written again          record    what runs, and the log
     learned/     a directory for each deployment               encoders/ unpacked, made anew at need
@@ -70,8 +70,9 @@ class ImageStore:
     def start(self, now: Now, *, trial_s: float = TRIAL_S) -> Deployment | None:
         """Call once when the agent starts; return what to run.
 
-        A tested pack goes on trial now. A trial or a test that was cut off is undone: whatever
-        ended it, power, a crash or a watchdog, the pack has not shown that it works.
+        A tested pack runs from now on, unconfirmed. A test that was cut off is undone, and so is
+        an unconfirmed pack: whatever ended it, power, a crash or a watchdog, it has not shown
+        that it works.
         """
         if self.record.phase in (Phase.TESTING, Phase.TRIAL):
             self.revert(f"the board went down during its {self.record.phase.value}", now)
@@ -88,7 +89,7 @@ class ImageStore:
         PackError
             It is refused: the file is removed, the log says why, what runs is untouched.
         StoreError
-            An update is being tested or on trial.
+            An update is being tested, or runs unconfirmed.
         """
         self.record.take("stage")
         brought = Installed("", name, "", "", 0)
@@ -157,7 +158,7 @@ class ImageStore:
         self._prune()
 
     def tick(self, now: Now) -> bool:
-        """Undo a trial whose time is up; True if so: what is to run has changed."""
+        """Undo an update that was not confirmed in time; True if so: what is to run has changed."""
         deadline = self.record.deadline_s
         if self.record.phase is not Phase.TRIAL or deadline is None or now.monotonic_s < deadline:
             return False
@@ -215,7 +216,7 @@ class ImageStore:
     # -- the record -------------------------------------------------------------------------
 
     def _read(self) -> Record:
-        if self._files.size(RECORD) == 0 and RECORD not in self._files.names():
+        if RECORD not in self._files.names():
             return Record()
         with self._files.open(RECORD) as file:
             return records.from_bytes(file.read(records.MAX_RECORD_BYTES + 1))

@@ -4,8 +4,9 @@
     ready  --begin_trial-->  trial  --confirm-->  confirmed
     staged, testing, ready, trial  --revert-->  reverted
 
-Up to *ready* the active packs run; in *trial* the candidate does. The log of attempts lies in the
-same value, so that a step and its entry become durable together. Not here: files, clocks, packs.
+Up to *ready* the active packs run; in *trial* the candidate does, unconfirmed: it is undone unless
+the host confirms it in time. The log of attempts lies in the same value, so that a step and its
+entry become durable together. Not here: files, clocks, packs.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, Final, NamedTuple
 from edge_runtime.errors import EdgeRuntimeError
 
 FORMAT: Final = 1
-MAX_RECORD_BYTES: Final = 256 * 1024
+MAX_RECORD_BYTES: Final = 512 * 1024  # every reason of characters that JSON needs 12 bytes for
 MAX_ATTEMPTS: Final = 100  # the oldest go
 MAX_REASON_CHARS: Final = 300
 MAX_COUNTERS: Final = 64  # 32 keys over the life of a board

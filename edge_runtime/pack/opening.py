@@ -21,7 +21,7 @@ from edge_runtime.errors import EncoderMismatchError
 from edge_runtime.pack.errors import PackError
 from edge_runtime.pack.manifest import EncoderEntry, Preprocessing
 from edge_runtime.pack.verify import ModelPack
-from edge_runtime.pack.windows import chunks
+from edge_runtime.pack.windows import chunks, sha256, size_of
 
 RAW = np.dtype(np.float32)
 
@@ -113,14 +113,11 @@ def unpack_encoder(pack: ModelPack, file: BinaryIO, directory: Path) -> Path:
 
 
 def _is_whole(path: Path, expected: str) -> bool:
-    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while chunk := file.read(64 * 1024):
-                digest.update(chunk)
-    except OSError:
+            return sha256(file, 0, size_of(file), "digest").hex() == expected
+    except (OSError, PackError):  # not there, or cut short meanwhile
         return False
-    return digest.hexdigest() == expected
 
 
 def open_packed_encoder(pack: ModelPack, file: BinaryIO, directory: Path) -> Encoder:

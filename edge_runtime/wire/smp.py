@@ -14,7 +14,7 @@ import struct
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from enum import IntEnum
 from functools import cache
 from typing import Any, ClassVar, Final, TypeVar
@@ -176,9 +176,7 @@ def answer_bytes(asked: Header, answer: Answer) -> bytes:
 
 def _bytes(header: Header, body: Mapping[str, Any]) -> bytes:
     data = cbor.encode(body)
-    first = header.version << 3 | header.op
-    packed = HEADER.pack(first, 0, len(data), header.group, header.sequence, header.command)
-    return packed + data
+    return replace(header, length=len(data)).to_bytes() + data
 
 
 def parse_request(data: bytes) -> tuple[Header, Message]:

@@ -7,25 +7,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.estimator_checks import check_estimator
 
 from adaptors import TargetProjectionClassifier
-
-
-def blobs(seed=0, n=90, n_classes=3, n_features=5):
-    rng = np.random.default_rng(seed)
-    y = np.arange(n) % n_classes
-    centres = rng.normal(0, 4, (n_classes, n_features))
-    return (centres[y] + rng.normal(size=(n, n_features))).astype(np.float32), y
-
-
-def small(**params):
-    return TargetProjectionClassifier(**{"hidden": (16,), "random_state": 0, **params})
-
-
-def assert_same(first, second):
-    (header, arrays), (other_header, other_arrays) = first.to_state(), second.to_state()
-    assert header == other_header
-    assert arrays.keys() == other_arrays.keys()
-    for name in arrays:
-        np.testing.assert_array_equal(arrays[name], other_arrays[name])
+from tests.adaptors.learning import assert_same, blobs, small
 
 
 @pytest.mark.filterwarnings("ignore:Estimator .* does not inherit from `sklearn.base:UserWarning")

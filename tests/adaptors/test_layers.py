@@ -14,6 +14,7 @@ from adaptors import Conv1d, Conv2d, Dense, Recurrent, TargetProjectionNetwork
 from adaptors.losses import LOSSES
 from adaptors.normalise import normalised
 from adaptors.rule import Goal, gram_norm
+from tests.adaptors.learning import arrays, assert_same_arrays
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -46,16 +47,6 @@ def batch(shape, seed=0, n=6, n_classes=3):
 def network(kind, seed=0, loss="l2", **options):
     spec, shape = LAYERS[kind]
     return TargetProjectionNetwork([spec], shape, 3, loss, random_state=seed, **options)
-
-
-def arrays(net):
-    return net.to_state()[1]
-
-
-def assert_same(first, second):
-    assert first.keys() == second.keys()
-    for name in first:
-        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 
 @kinds
@@ -165,7 +156,7 @@ def test_learning_continues_from_a_saved_state_as_if_nothing_had_happened(kind, 
         one.step(X, y)
         one.add_classes(1)
         one.step(X, np.full(n, 3))
-    assert_same(arrays(net), arrays(other))
+    assert_same_arrays(arrays(net), arrays(other))
     assert other.to_state()[0] == net.to_state()[0]
     assert other.n_bytes == net.n_bytes
 
@@ -176,7 +167,7 @@ def test_a_seed_repeats_exactly(kind):
     X, y = batch(first.input_shape)
     for net in (first, second):
         net.step(X, y)
-    assert_same(arrays(first), arrays(second))
+    assert_same_arrays(arrays(first), arrays(second))
 
 
 @kinds
@@ -202,7 +193,7 @@ def test_noise_moves_weights_otherwise_but_not_without_a_step(kind):
     noisy.step(X, y)
     still.step(X, y, learning_rate=0.0, hidden_learning_rate=0.0)
     assert not np.array_equal(plain.layers[0].weights, noisy.layers[0].weights)
-    assert_same(arrays(still), arrays(network(kind)))
+    assert_same_arrays(arrays(still), arrays(network(kind)))
 
 
 @pytest.mark.parametrize("options", [{"momentum": 1.0}, {"momentum": -0.1}, {"noise": -1.0}])
@@ -357,4 +348,4 @@ def test_a_state_of_the_first_version_is_still_read():
     old = TargetProjectionNetwork.from_state(first, saved)
     for one in (net, old):
         one.step(X, y)
-    assert_same(arrays(net), arrays(old))
+    assert_same_arrays(arrays(net), arrays(old))

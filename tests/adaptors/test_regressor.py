@@ -8,6 +8,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from adaptors import TargetProjectionRegressor
 from adaptors.network import TargetProjectionNetwork
+from tests.adaptors.learning import assert_same
 
 
 def line(n=120, n_targets=1, seed=0):
@@ -19,14 +20,6 @@ def line(n=120, n_targets=1, seed=0):
 
 def small(**params):
     return TargetProjectionRegressor(**{"hidden": (32,), "random_state": 0, **params})
-
-
-def assert_same(first, second):
-    (header, arrays), (other_header, other_arrays) = first.to_state(), second.to_state()
-    assert header == other_header
-    assert arrays.keys() == other_arrays.keys()
-    for name in arrays:
-        np.testing.assert_array_equal(arrays[name], other_arrays[name])
 
 
 @pytest.mark.filterwarnings("ignore:Estimator .* does not inherit from `sklearn.base:UserWarning")

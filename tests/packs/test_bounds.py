@@ -54,7 +54,7 @@ def test_the_host_packs_without_the_learner():
     imports("firmware_tools.packing", without=("numba", "onnxruntime", "hdc", "adaptors"))
 
 
-def test_what_is_learned_on_trial_is_gone_after_it_and_nothing_else(workshop, board):
+def test_what_an_unconfirmed_pack_learned_goes_with_it_and_nothing_else(workshop, board):
     board.bring(workshop.model(state=workshop.learn("learned")))
     before = board.store.record.active
     board.stage(workshop.model("2.0.0"))

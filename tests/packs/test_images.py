@@ -16,8 +16,11 @@ from edge_runtime.board.images import TRIAL_S, BoardLimits, ImageStore
 from edge_runtime.board.record import (
     MAX_ATTEMPTS,
     MAX_COUNTERS,
+    MAX_REASON_CHARS,
     MAX_RECORD_BYTES,
     TRANSITIONS,
+    Deployment,
+    Installed,
     Now,
     Phase,
     Record,
@@ -120,7 +123,7 @@ def test_a_board_that_goes_down_meanwhile_comes_back_with_the_old_pack(store, fi
     assert reopened(files).start(NOW).model.id == first.id
 
 
-def test_a_trial_that_nobody_confirms_ends(store, files):
+def test_an_update_that_nobody_confirms_is_undone(store, files):
     first = bring(store, files, making.model())
     stage(store, files, making.model(version="2.0.0"))
     store.test(NOW, good)
@@ -243,7 +246,20 @@ def test_the_log_is_bounded_and_numbered_on(store, files):
             stage(store, files, b"\x1b[2J" * 100)
     numbers = [each.number for each in reopened(files).record.attempts]
     assert numbers == list(range(6, MAX_ATTEMPTS + 6))
-    assert files.size("record") < MAX_RECORD_BYTES / 2
+    assert files.size("record") < MAX_RECORD_BYTES / 4
+
+
+@pytest.mark.parametrize("letter", ["\0", "é", "😀", "\ud800"])
+def test_the_longest_record_there_can_be_is_read_again(letter):
+    pack = Installed("f" * 64, "n" * 64, "255.255.65535+4294967295", "f" * 64 + ":2", 2**32 - 1)
+    deployment = Deployment(pack, pack, "f" * 64)
+    counters = {f"{i:064d}:2": 2**32 - 1 for i in range(MAX_COUNTERS)}
+    full = Record(Phase.TRIAL, deployment, deployment, deployment, 1e300, counters)
+    for _ in range(MAX_ATTEMPTS):
+        full = full.log(1.7e9, pack, "confirmed", letter * (MAX_REASON_CHARS + 1))
+    data = records.to_bytes(full)
+    assert len(data) < MAX_RECORD_BYTES
+    assert records.from_bytes(data) == full
 
 
 def test_the_table_of_steps_is_all_there_is():
@@ -270,7 +286,7 @@ def test_steps_that_do_not_follow_leave_everything(store, files):
         stage(store, files, making.model(version="2.0.0"))
 
 
-@pytest.mark.parametrize("damage", [b"", b"x", b"{}\n", bytes(100), b"[" * 300_000])
+@pytest.mark.parametrize("damage", [b"", b"x", b"{}\n", bytes(100), b"[" * (MAX_RECORD_BYTES + 1)])
 def test_a_damaged_record_is_said_and_nothing_is_guessed(store, files, damage):
     bring(store, files, making.model())
     files.write("record", damage)

@@ -60,7 +60,7 @@ def history(files):
     assert store.tick(Now(NOW.monotonic_s + 10_000, NOW.wall_s))
     store.stage(upload(files, making.model(version="4.0.0")), NOW)
     store.test(NOW, lambda request: Verdict(True))
-    NotingStore(files, PINNED, LIMITS).start(NOW)  # a restart begins the trial
+    NotingStore(files, PINNED, LIMITS).start(NOW)  # after a restart it runs unconfirmed
     store = NotingStore(files, PINNED, LIMITS)
     store.start(NOW)  # another one ends it
     return store
@@ -90,8 +90,10 @@ def fault(notes, content):
         for pack in deployment.packs if deployment else ():
             if whole(files.content.get(f"{pack.id}.pack", b"")) != pack.id:
                 return f"pack {pack.version} is named and not whole"
+    was_cut_off = store.record.phase in (Phase.TESTING, Phase.TRIAL)
+    before = store.record.active
     running = store.start(NOW)
-    if store.record.phase in (Phase.TESTING, Phase.TRIAL) and store.record.candidate != running:
+    if was_cut_off and (store.record.phase is not Phase.REVERTED or running != before):
         return "an update that was cut off goes on"
     return ""
 

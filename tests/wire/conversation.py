@@ -118,10 +118,14 @@ class Conversation:
         while (until_s is None or self.now_s < until_s) and self.step(until_s):
             self.events = [event for event in self.events if not isinstance(event, Progress)]
 
-    def upload(self, image: bytes) -> Upload:
-        """Send an image and wait for its end."""
+    def begin_upload(self, image: bytes) -> Upload:
         upload = Upload(image, max_message=self.buf_size, window=self.window)
         self.client.upload(upload)
+        return upload
+
+    def upload(self, image: bytes) -> Upload:
+        """Send an image and wait for its end."""
+        upload = self.begin_upload(image)
         self.run()
         return upload
 

@@ -12,7 +12,6 @@ import pytest
 from edge_runtime.wire.client import Progress
 from edge_runtime.wire.framing import Framing
 from edge_runtime.wire.messages import EchoAnswer, EchoRequest
-from edge_runtime.wire.upload import Upload
 from firmware_tools.line import BITS_PER_BYTE, Cable, Noise
 from tests.wire.conversation import Conversation
 
@@ -75,10 +74,11 @@ def noisy_transfer(*, framing, rate, seed, n_bytes):
 @pytest.mark.parametrize("rate", [1e-6, 1e-5, 1e-4, 1e-3])
 def test_a_transfer_survives_noise(framing, rate):
     n_bytes = 60_000 if rate < 1e-3 else 10_000
-    assert (
-        sum(noisy_transfer(framing=framing, rate=rate, seed=s, n_bytes=n_bytes) for s in range(2))
-        >= 0
-    )
+    n_faults = [
+        noisy_transfer(framing=framing, rate=rate, seed=s, n_bytes=n_bytes) for s in range(2)
+    ]
+    # Of the lower rates these few bytes may meet no fault.
+    assert rate < 1e-4 or min(n_faults) > 0
 
 
 @pytest.mark.slow
@@ -97,8 +97,7 @@ def pulled_transfer(image, *, framing, duration_s, seed):
     """How many messages a transfer takes whose cable is out for a while at a random moment."""
     draw = random.Random(seed)
     talk = Conversation(framing=framing)
-    upload = Upload(image, max_message=talk.buf_size)
-    talk.client.upload(upload)
+    upload = talk.begin_upload(image)
     talk.run(until_s=draw.uniform(0, duration_s))
     talk.cable.pull()
     talk.now_s += draw.uniform(0.01, 5.0)
@@ -123,8 +122,7 @@ def test_a_pulled_cable_costs_six_messages_at_most(framing):
 @BOTH
 def test_a_cable_that_nobody_notices_is_out_costs_only_time(framing):
     talk = Conversation(framing=framing)
-    upload = Upload(image_of(100_000), max_message=talk.buf_size)
-    talk.client.upload(upload)
+    upload = talk.begin_upload(image_of(100_000))
     talk.run(until_s=0.3)
     talk.cable.pull()
     talk.run(until_s=20.0)
@@ -137,8 +135,7 @@ def test_a_cable_that_nobody_notices_is_out_costs_only_time(framing):
 @BOTH
 def test_an_upload_survives_restarts_of_the_board(framing):
     talk = Conversation(framing=framing)
-    upload = Upload(image_of(200_000), max_message=talk.buf_size)
-    talk.client.upload(upload)
+    upload = talk.begin_upload(image_of(200_000))
     for i in range(1, 20):
         talk.run(until_s=i * 0.15)
         talk.board.restart()
@@ -150,8 +147,7 @@ def test_an_upload_survives_restarts_of_the_board(framing):
 def test_telemetry_and_requests_go_on_during_an_upload(framing):
     """100 Hz of lines: all arrive whole, and the requests are answered before the upload ends."""
     talk = Conversation(framing=framing)
-    upload = Upload(image_of(100_000), max_message=talk.buf_size)
-    talk.client.upload(upload)
+    upload = talk.begin_upload(image_of(100_000))
     n_lines = 0
     while not upload.is_over:
         talk.board.server.say(f"p_value={n_lines}")
@@ -169,7 +165,7 @@ def test_telemetry_and_requests_go_on_during_an_upload(framing):
 
 def test_progress_is_told():
     talk = Conversation()
-    talk.client.upload(Upload(image_of(20_000), max_message=4096))
+    talk.begin_upload(image_of(20_000))
     while talk.step():
         pass
     offsets = [event.offset for event in talk.events if isinstance(event, Progress)]
@@ -182,8 +178,7 @@ def test_a_slow_reader_gets_its_image_all_the_same(framing):
     """A board that reads in spurts, and loses what its buffer cannot hold."""
     talk = Conversation(framing=framing, buf_size=1024)
     talk.cable.to_board._buffer_bytes = 1600
-    upload = Upload(image_of(50_000), max_message=1024)
-    talk.client.upload(upload)
+    upload = talk.begin_upload(image_of(50_000))
     while not upload.is_over:
         talk.cable.to_board.write(talk.client.send(talk.now_s), talk.now_s)
         talk.now_s += 0.02
