@@ -14,7 +14,7 @@ import numpy as np
 from adaptors._state import check_format, positive_int
 from adaptors.conv import Conv1d, Conv2d
 from adaptors.layers import Dense
-from adaptors.recurrent import Recurrent
+from adaptors.recurrent import Recurrent, completed
 from adaptors.rule import Array, LocalLayer
 
 if TYPE_CHECKING:
@@ -125,6 +125,8 @@ def _upgraded(header: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _spec(described: Mapping[str, Any]) -> Any:
     fields = dict(described)
+    if fields["kind"] == "recurrent":
+        fields = completed(fields)
     kind = SPECS.get(fields.pop("kind"))
     if kind is None or set(fields) != set(kind.__dataclass_fields__):
         raise ValueError(f"state describes an unknown layer {dict(described)!r}.")
