@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptors import Conv1d, Conv2d, TargetProjectionNetwork
+from adaptors.conv_layer import SHARPNESS, _intervals
 from adaptors.losses import LOSSES
 from adaptors.rule import Goal
 
@@ -137,14 +138,14 @@ def test_the_length_of_a_step_is_bounded_by_the_patches(seed, kernel, stride, sm
         rows *= np.sqrt(weights)[:, None, None]
     rows = rows.reshape(-1, rows.shape[2])
     gram = rows.T @ rows
-    assert layer._patch_gram(X, weights) == pytest.approx(np.linalg.norm(gram), rel=1e-3)
+    assert layer._patch_sums(X, weights).norm() == pytest.approx(np.linalg.norm(gram), rel=1e-3)
     assert layer._gram_bound(X, weights) >= np.linalg.eigvalsh(gram)[-1] * (1 - 1e-4)
 
 
 def test_the_bound_is_near_the_truth_for_smooth_maps():
     layer = Conv2d(3, 3, padding=1).build((8, 8, 2), np.random.default_rng(0))
     X = images(shape=(8, 8, 2)) / 10 + 1
-    assert layer._gram_bound(X, None) < 1.5 * layer._patch_gram(X, None)
+    assert layer._gram_bound(X, None) < 1.5 * layer._patch_sums(X, None).norm()
 
 
 def test_codes_of_a_map_are_not_kept():
@@ -229,3 +230,67 @@ def test_what_can_be_told_apart_by_texture_is_learned():
         rows = np.arange(start, start + 16) % 100
         net.step(X[rows, :, :, None], y[rows])
     assert (net.decision_function(X[100:, :, :, None]).argmax(axis=1) == y[100:]).mean() > 0.9
+
+
+@pytest.mark.parametrize(("pool", "share"), [(None, 1 / 4), ("max", 1), ("average", 1 / 4)])
+def test_a_grid_target_is_met_by_the_means_of_regions_of_the_pooled_map(pool, share):
+    rng = np.random.default_rng(0)
+    layer = Conv2d(3, 3, "tanh", padding=1, pool=pool, target="grid").build((8, 8, 2), rng)
+    codes = rng.normal(size=(4, layer.code_size)).astype(np.float32)
+    goal = Goal(codes, np.array([1, 3]), LOSSES["cross_entropy"])
+    h = rng.normal(size=(2, 64, 3))
+
+    def value(h):
+        side = layer._pooled[0] // 4
+        maps = layer._outward(h).reshape(2, 4, side, 4, side, 3).mean(axis=(2, 4))
+        return goal.loss.value(SHARPNESS * maps.reshape(2, -1), codes, goal.y).sum()
+
+    found = layer._delta(h.astype(np.float32), goal, slice(None))
+    for place in [(0, 0, 0), (1, 40, 2), (0, 61, 1)]:
+        step = np.zeros_like(h)
+        step[place] = 1e-4
+        slope = (value(h + step) - value(h - step)) / 2e-4
+        # What is spread over a mean is not divided by its number, as with other targets.
+        assert found[place] * share * SHARPNESS == pytest.approx(slope, abs=2e-3)
+
+
+@given(st.integers(1, 30), st.integers(1, 4))
+def test_regions_cover_a_map_evenly(length, n_parts):
+    starts, sizes = _intervals(length, min(n_parts, length))
+    assert starts[0] == 0
+    assert sizes.sum() == length
+    assert (starts[1:] == np.cumsum(sizes)[:-1]).all()
+    assert sizes.max() - sizes.min() <= 1
+
+
+def test_a_grid_is_no_finer_than_the_map():
+    layer = Conv2d(3, 3, pool="max", target="grid").build((6, 14, 1), np.random.default_rng(0))
+    assert layer.code_size == 3 * 2 * 4
+
+
+def test_local_training_of_whitened_convolutions_beats_random_ones():
+    # A bar of either direction, anywhere: edges tell them apart, not places.
+    scores = {0.0: [], 10.0: []}
+    spec = Conv2d(2, 3, "relu", padding=1, pool="max", pool_size=12, normalise=True, target="grid")
+    for seed in range(3):
+        X, y = bars(seed, 400)
+        for rate, found in scores.items():
+            net = TargetProjectionNetwork(
+                [spec], (12, 12, 1), 2, "cross_entropy", seed, whiten=True
+            )
+            for start in 10 * list(range(0, 300, 20)):
+                rows = slice(start, start + 20)
+                net.step(X[rows], y[rows], hidden_learning_rate=rate)
+            found.append((net.decision_function(X[300:]).argmax(axis=1) == y[300:]).mean())
+    assert np.mean(scores[10.0]) > np.mean(scores[0.0]) + 0.1
+
+
+def bars(seed, n):
+    """Noisy images of 12 by 12 with a horizontal (class 1) or a vertical bar (class 0)."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 2
+    X = 0.5 * rng.standard_normal((n, 12, 12, 1))
+    for image, label in zip(X, y, strict=True):
+        place = rng.integers(0, 12)
+        (image[place] if label else image[:, place])[...] += 1
+    return X.astype(np.float32), y
