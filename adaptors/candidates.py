@@ -5,7 +5,7 @@ on top. Every kind is low-parameter and needs no more than the local rule (arXiv
 
 ============ ==================================================================================
 identity     nothing: softmax regression on the standardised taps
-scale_shift  one weight, one bias and an activation per feature
+scale_shift  one random weight, one bias and an activation per feature
 bottleneck   narrow dense layers, one after the other; the softmax sees the last
 residual     the same beside the taps themselves; the softmax sees both
 pointwise    random 1 x 1 convolution of every feature map, activation, average over positions
@@ -31,6 +31,8 @@ from adaptors.activations import activation
 
 DENSE_KINDS: Final = ("identity", "scale_shift", "bottleneck", "residual")
 MAP_KINDS: Final = ("pointwise", "depthwise")
+# Only the softmax on top of them learns; why: `search_network`.
+FIXED_KINDS: Final = ("scale_shift", *MAP_KINDS)
 RANKS: Final = (4, 8, 16, 32, 64)
 ACTIVATIONS: Final = ("tanh", "relu")
 # 2^6 - 1 subsets are plenty; of more taps only single ones, pairs and all are tried.
@@ -78,8 +80,8 @@ class Candidate:
     Parameters
     ----------
     kind
-        "identity", "scale_shift", "bottleneck", "residual", "pointwise" or "depthwise"; the
-        last two are not trained, only the softmax on them.
+        "identity", "scale_shift", "bottleneck", "residual", "pointwise" or "depthwise"; of
+        those in `FIXED_KINDS` only the softmax is trained.
     taps
         What it reads, in this order.
     n_classes
@@ -160,7 +162,7 @@ class Candidate:
 
     @property
     def n_params(self) -> int:
-        """Weights and biases, those of fixed convolutions included."""
+        """Weights and biases, those that stay as they were drawn included."""
         hidden = sum(n * (k + 1) for n, k, _ in self.layers)
         return hidden + self.n_classes * (self.n_features + 1)
 
@@ -168,10 +170,9 @@ class Candidate:
     def n_bytes(self) -> int:
         """Bytes that it holds once built: weights, label codes, standardisation."""
         n_units = sum(layer.n_units for layer in self.layers)
-        if self.kind in MAP_KINDS:  # no label codes, but its outputs are standardised as taps are
-            codes, standardised = 0, self.n_inputs + n_units
-        else:
-            codes, standardised = self.n_classes * n_units, self.n_inputs
+        codes = 0 if self.kind in FIXED_KINDS else self.n_classes * n_units
+        # What convolutions give is standardised as taps are.
+        standardised = self.n_inputs + (n_units if self.kind in MAP_KINDS else 0)
         return BYTES_PER_WEIGHT * (self.n_params + codes) + BYTES_PER_STANDARDISED * standardised
 
     @property

@@ -52,6 +52,67 @@ def el2n_scores(probabilities: npt.ArrayLike, y: npt.ArrayLike) -> npt.NDArray[n
     return scores
 
 
+def herding_scores(
+    X: npt.ArrayLike, y: npt.ArrayLike, means: npt.ArrayLike | None = None, *, n_first: int = 100
+) -> npt.NDArray[np.float64]:
+    """Return when each sample is taken, 0 for the first of its class, then -1, and so on.
+
+    Samples of a class are taken one after the other, so that the mean of those taken is nearest to
+    the mean of the class (iCaRL: Rebuffi et al., CVPR 2017). The distance is Euclidean: standardise
+    first.
+
+    Parameters
+    ----------
+    X : (n_samples, n_features)
+        Finite.
+    y : (n_samples,)
+        Class indices.
+    means : (n_classes, n_features), optional
+        Means of all samples of each class that were seen, also of those that are gone; by default
+        the means of X.
+    n_first
+        How many of each class are told apart; all others score ``-n_first``.
+
+    Examples
+    --------
+    >>> herding_scores([[0.0], [1.0], [4.0], [9.0]], [0, 0, 0, 1], n_first=2).tolist()
+    [-2.0, 0.0, -1.0, 0.0]
+    """
+    values = np.asarray(X, dtype=np.float64)
+    if values.ndim != 2 or not np.isfinite(values).all():
+        raise ValueError(f"X has shape {values.shape}, expected (n_samples, n_features), finite.")
+    if isinstance(n_first, bool) or not isinstance(n_first, (int, np.integer)) or n_first < 1:
+        raise ValueError(f"n_first is {n_first!r}, expected an int of 1 or more.")
+    labels = _class_indices(y, len(values))
+    targets = None if means is None else np.asarray(means, dtype=np.float64)
+    expected = (int(labels.max(initial=-1)) + 1, values.shape[1])
+    if targets is not None and (
+        targets.ndim != 2 or len(targets) < expected[0] or targets.shape[1] != expected[1]
+    ):
+        raise ValueError(f"means have shape {targets.shape}, expected {expected}.")
+    scores = np.full(len(values), -float(n_first))
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        mean = values[own].mean(axis=0) if targets is None else targets[label]
+        first = _herded(values[own], mean, n_first)
+        scores[own[first]] = 0.0 - np.arange(len(first))
+    return scores
+
+
+def _herded(
+    X: npt.NDArray[np.float64], mean: npt.NDArray[np.float64], n: int
+) -> npt.NDArray[np.intp]:
+    squares = np.square(X).sum(axis=1)
+    total, taken = np.zeros_like(mean), np.empty(min(n, len(X)), dtype=np.intp)
+    for i in range(len(taken)):
+        # |(total + x) / (i + 1) - mean|^2, scaled, without what all x share.
+        gaps = squares + 2 * X @ (total - (i + 1) * mean)
+        gaps[taken[:i]] = np.inf
+        taken[i] = gaps.argmin()
+        total = total + X[taken[i]]
+    return taken
+
+
 def keep_highest(scores: npt.ArrayLike, n_keep: int, y: npt.ArrayLike | None = None) -> Indices:
     """Return the indices of the ``n_keep`` highest scores; between equals the later sample wins.
 

@@ -1,11 +1,14 @@
 """Zero-shot search: what each proxy of an untrained adaptor is worth, every candidate trained.
 
 Tasks: PACS and Fashion-MNIST on Lite0's taps; scanned digits and MNIST on pixels and two feature
-maps of fixed random convolutions. A proxy sees a few training samples; the candidate that it ranks
-first within a byte budget is compared with the one that trained best on validation rows, both by
-test accuracy. Which proxies enter the aggregate was settled on validation rows of all tasks but
-PACS, among about a thousand sets. One design choice did see test rows, of digits and MNIST: that
-convolutions stay random. PACS is the only task that decided nothing.
+maps of fixed random convolutions; letters on three groups of measures and random features of all. A
+proxy sees a few training samples; the candidate that it ranks first within a byte budget is
+compared with the one that trained best on validation rows, both by test accuracy. The aggregate was
+settled on letters and on six tasks that are not here: satellite pixels, textures, pen strokes,
+activities, printed digits, printed letters. Three things did see the other tasks. That convolutions
+stay random: test rows of digits and MNIST. That scale and shift are not taught: a bad draw on
+Fashion-MNIST led there, the seven others settled it. And the whole table was run once before, with
+one draw of weights and without standard errors (regret: 2.0, 0.2, 0.5, 0.7, 3.1, in this order).
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from benchmarks.features import FeatureSet, Labels, Matrix, image_features, pacs
 from benchmarks.options import Options, parse
 from benchmarks.reporting import Report, mean_and_sd
 from benchmarks.splits import domain_stream
-from examples.datasets import digits, fashion
+from examples.datasets import digits, fashion, letter
 from examples.datasets.archives import ArchiveUnavailableError
 from examples.datasets.pacs import DataAbsentError
 
@@ -38,6 +41,7 @@ TRAINING_SEEDS, EPOCHS = 2, 10
 QUICK_CANDIDATES, QUICK_TRAIN, QUICK_EPOCHS = 12, 300, 2
 # Shares of the candidates that a byte budget leaves.
 BUDGETS = (0.25, 0.5, 0.75, 1.0)
+N_LETTERS, N_WIDE = 3_500, 128
 LITE0_TAPS = {"tap1": 24, "tap2": 40, "tap3": 112, "embedding": 1280}
 POSITIONS, MAP_CHANNELS = 7, (16, 32)
 
@@ -148,7 +152,7 @@ def judge(
         chance = {"chosen by": "random, expected", "tau": 0.0}
         records.append({**run_of, **chance, "regret": trained.regret(mean, within)})
         for name, parts in ways.items():
-            found = ranked(few, seen, parts)
+            found = ranked(few, seen, parts, n_samples=len(rows))
             place = {row.candidate: row.aggregate for row in found.table}
             total = [place[c] for c in few]
             chosen = trained.test[candidates.index(found.best)]
@@ -194,6 +198,7 @@ def _tasks(options: Options) -> Iterator[Task]:
         ("Fashion-MNIST, Lite0", _fashion),
         ("scanned digits, random convolutions", _scanned),
         ("MNIST, random convolutions", _handwritten),
+        ("letters (development)", _letters),
     )
     for name, make in makers:
         try:
@@ -234,6 +239,17 @@ def _handwritten(_: Path) -> Task:
     images, y = digits.handwritten()
     rows = np.random.default_rng(0).permutation(len(y))
     return _plain(random_convolutions(images, POSITIONS), y, rows, N_TRAIN)
+
+
+def _letters(_: Path) -> Task:
+    X, y = letter.load()
+    rng = np.random.default_rng(0)
+    X, y = X[:N_LETTERS], y[:N_LETTERS]
+    Z = (X - X.mean(axis=0)) / X.std(axis=0)
+    filters = rng.standard_normal((X.shape[1], N_WIDE)) / np.sqrt(X.shape[1])
+    wide = np.maximum(Z @ filters + rng.standard_normal(N_WIDE), 0.0).astype(np.float32)
+    taps = {"box": X[:, :5], "moments": X[:, 5:12], "edges": X[:, 12:], "wide": wide}
+    return _plain(taps, y, rng.permutation(len(y)), N_TRAIN)
 
 
 def _plain(

@@ -74,5 +74,6 @@ def test_a_task_without_its_data_is_skipped_with_a_message(
     for module, name in ((search.fashion, "load"), (search.digits, "handwritten")):
         monkeypatch.setattr(module, name, absent)
     monkeypatch.setattr(search.digits, "scanned", absent)
+    monkeypatch.setattr(search.letter, "load", absent)
     assert search.run(Options(data_dir=tmp_path)) is None
-    assert capsys.readouterr().err.count("SKIPPED") == 4
+    assert capsys.readouterr().err.count("SKIPPED") == 5

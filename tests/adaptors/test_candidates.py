@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from adaptors.candidates import Candidate, Tap, candidate_space, drawn
+from adaptors.candidates import FIXED_KINDS, Candidate, Tap, candidate_space, drawn
 from adaptors.search_classifier import AdaptorClassifier
 from adaptors.search_network import AdaptorNetwork, LocalLayer
 
@@ -87,26 +87,38 @@ def test_a_class_can_be_added_and_the_others_stay_as_they_are(candidate):
     assert (clf.predict(new) == "d").mean() > 0.8
 
 
-def test_convolutions_stay_as_they_were_drawn():
+@every_kind
+def test_only_bottlenecks_learn_and_units_of_few_inputs_stay_as_they_were_drawn(candidate):
     X, y = samples()
-    clf = AdaptorClassifier(KINDS[-1], random_state=0).fit(X, y)
-    drawn_again = AdaptorNetwork(KINDS[-1], np.random.default_rng(0))
-    np.testing.assert_array_equal(clf.network_.layers[0].weights, drawn_again.layers[0].weights)
+    clf = AdaptorClassifier(candidate, random_state=0).fit(X, y)
+    drawn_again = AdaptorNetwork(candidate, np.random.default_rng(0))
+    for layer, before in zip(clf.network_.layers, drawn_again.layers, strict=True):
+        same = np.array_equal(layer.weights, before.weights)
+        assert same == (candidate.kind in FIXED_KINDS)
 
 
-def test_a_step_of_rate_one_lands_one_sample_on_its_target_whether_inputs_are_shared_or_not():
+def test_a_step_of_rate_one_lands_one_sample_on_its_target():
     x, target = np.array([[0.5, -2.0]], np.float32), np.array([[0.9, -0.9, 0.9]], np.float32)
-    shared = LocalLayer(
-        np.zeros((3, 2), np.float32), np.zeros(3, np.float32), "linear", per_unit=False
-    )
-    each = LocalLayer(
-        np.zeros((3, 2), np.float32), np.zeros(3, np.float32), "linear", per_unit=True
-    )
-    own = np.repeat(x[:, None], 3, axis=1)
-    shared.learn(x, target, 1.0)
-    each.learn(own, target, 1.0)
-    np.testing.assert_allclose(shared.forward(x), target, rtol=1e-5)
-    np.testing.assert_allclose(each.weights, shared.weights, rtol=1e-5)
+    layer = LocalLayer(np.zeros((3, 2), np.float32), np.zeros(3, np.float32), "linear")
+    layer.learn(x, target, 1.0)
+    np.testing.assert_allclose(layer.forward(x), target, rtol=1e-5)
+
+
+def test_units_of_their_own_inputs_see_those_alone():
+    rng = np.random.default_rng(0)
+    X, W, b = (rng.normal(size=s).astype(np.float32) for s in ((5, 3, 2), (3, 2), (3,)))
+    expected = [[X[n, u] @ W[u] + b[u] for u in range(3)] for n in range(5)]
+    np.testing.assert_allclose(LocalLayer(W, b, "linear").forward(X), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_scale_and_shift_of_many_classes_does_not_spoil_its_input(activation):
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(12), 30)
+    X = 3.0 * rng.normal(size=(12, 40))[y] + rng.normal(size=(len(y), 40))
+    candidate = Candidate("scale_shift", (Tap("x", (40,)),), 12, (), activation)
+    clf = AdaptorClassifier(candidate, random_state=0).fit(X[::2], y[::2])
+    assert clf.score(X[1::2], y[1::2]) > 0.9
 
 
 def test_partial_fit_starts_from_nothing_and_learns():

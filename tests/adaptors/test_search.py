@@ -7,7 +7,7 @@ import pytest
 
 from adaptors import search_adaptors
 from adaptors.candidates import Candidate, Tap
-from adaptors.search import PROXIES, rank, ranked
+from adaptors.search import N_DRAWS, PROXIES, rank, ranked, scored
 
 
 def samples(n=60, seed=0):
@@ -85,8 +85,45 @@ def test_ranks_share_places_and_among_equals_the_smaller_candidate_wins():
     assert rank([3.0, 1.0, 3.0, 2.0]).tolist() == [3.5, 1.0, 3.5, 2.0]
     taps = (Tap("x", (50,)),)
     large, small = (Candidate("bottleneck", taps, 2, (r,)) for r in (32, 4))
-    assert ranked([large, small], [{"s": 1.0}, {"s": 1.0}], ["s"]).best == small
-    assert ranked([large, small], [{"s": 2.0}, {"s": 1.0}], ["s"]).best == large
+    assert ranked([large, small], [{"s": 1.0}, {"s": 1.0}], ["s"], n_samples=9).best == small
+    assert ranked([large, small], [{"s": 2.0}, {"s": 1.0}], ["s"], n_samples=9).best == large
+
+
+def test_a_rank_with_an_error_is_the_mean_rank_of_noisy_values():
+    values, error = np.array([0.2, 0.25, 0.5, 0.52]), 0.05
+    noisy = values + error * np.random.default_rng(0).normal(size=(20_000, 4))
+    np.testing.assert_allclose(
+        rank(values, error), np.mean([rank(row) for row in noisy], axis=0), atol=0.03
+    )
+    np.testing.assert_allclose(rank(values, 1e-9), rank(values))
+
+
+def test_where_few_samples_cannot_tell_candidates_apart_an_exact_score_decides():
+    taps = (Tap("x", (50,)),)
+    small, large = (Candidate("bottleneck", taps, 2, (r,)) for r in (4, 32))
+    scores = [
+        {"nearest_mean": accuracy, "n_params": float(c.n_params)}
+        for c, accuracy in ((small, 0.82), (large, 0.80))
+    ]
+    names = ["nearest_mean", "n_params"]
+    assert ranked([small, large], scores, names, n_samples=50).best == large
+    few, many = (
+        ranked([small, large], scores, ["nearest_mean"], n_samples=n).table[0].ranks["nearest_mean"]
+        for n in (50, 50_000)
+    )
+    assert 1.5 < few < 1.8 < many == pytest.approx(2.0, abs=1e-3)
+
+
+def test_the_nearest_mean_is_averaged_over_draws_of_weights():
+    X, y = samples()
+    taps = (Tap("embedding", (24,)),)
+    candidates = [Candidate("identity", taps, 3), Candidate("bottleneck", taps, 3, (4,))]
+    arrays = {"embedding": X["embedding"].astype(np.float32)}
+    runs = [scored(candidates, arrays, y, np.random.default_rng(seed)) for seed in range(12)]
+    fixed, drawn = np.array([[each["nearest_mean"] for each in run] for run in runs]).T * len(y)
+    assert np.ptp(fixed) == 0.0
+    np.testing.assert_allclose(drawn * N_DRAWS, np.round(drawn * N_DRAWS), atol=1e-6)
+    assert (np.abs(drawn - np.round(drawn)) > 1e-6).any()  # as no single draw can score
 
 
 def test_a_budget_below_everything_names_the_smallest_candidate():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptors import TargetProjectionClassifier
-from adaptors.selection import el2n_scores, keep_highest, keep_random
+from adaptors.selection import el2n_scores, herding_scores, keep_highest, keep_random
 
 labels = st.lists(st.integers(0, 4), min_size=1, max_size=60)
 
@@ -23,6 +23,28 @@ def test_el2n_of_several_models_is_their_mean():
     y = np.arange(7) % 3
     expected = np.mean([el2n_scores(each, y) for each in p], axis=0)
     np.testing.assert_allclose(el2n_scores(p, y), expected)
+
+
+@given(st.integers(1, 25), st.integers(1, 8), st.integers(0, 2**31))
+def test_herding_takes_the_sample_that_brings_the_mean_nearest(n, n_first, seed):
+    X = np.random.default_rng(seed).normal(size=(n, 4))
+    scores = herding_scores(X, np.zeros(n, int), n_first=n_first)
+    taken = np.argsort(-scores, kind="stable")[: min(n, n_first)].tolist()
+    assert sorted(scores, reverse=True)[: len(taken)] == [-i for i in range(len(taken))]
+    assert (np.delete(scores, taken) == -n_first).all()
+    for i, chosen in enumerate(taken):
+        gaps = np.linalg.norm((X[taken[:i]].sum(axis=0) + X) / (i + 1) - X.mean(axis=0), axis=1)
+        gaps[taken[:i]] = np.inf
+        assert gaps[chosen] == pytest.approx(gaps.min())
+
+
+def test_herding_knows_each_class_alone_and_follows_the_means_that_it_is_given():
+    X, y = np.arange(12.0).reshape(12, 1), np.arange(12) % 2
+    alone = [herding_scores(X[y == k], np.zeros(6, int)) for k in (0, 1)]
+    both = herding_scores(X, y)
+    np.testing.assert_array_equal(both[y == 0], alone[0])
+    np.testing.assert_array_equal(both[y == 1], alone[1])
+    assert np.flatnonzero(herding_scores(X, y, [[10.0], [1.0]]) == 0).tolist() == [1, 10]
 
 
 def test_mislabelled_samples_score_highest():
@@ -95,6 +117,23 @@ def test_inputs_are_left_alone():
 def test_bad_probabilities_and_labels_are_refused(probabilities, y, message):
     with pytest.raises(ValueError, match=message):
         el2n_scores(probabilities, y)
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "options", "message"),
+    [
+        ([1.0], [0], {}, "X has shape"),
+        ([[np.nan]], [0], {}, "finite"),
+        ([[1.0]], [0, 1], {}, "class indices"),
+        ([[1.0]], [0], {"n_first": 0}, "n_first"),
+        ([[1.0]], [0], {"n_first": True}, "n_first"),
+        ([[1.0]], [1], {"means": [[1.0]]}, r"means have shape \(1, 1\), expected \(2, 1\)"),
+        ([[1.0]], [0], {"means": [1.0]}, "means have shape"),
+    ],
+)
+def test_what_cannot_be_herded_is_refused(X, y, options, message):
+    with pytest.raises(ValueError, match=message):
+        herding_scores(X, y, **options)
 
 
 @pytest.mark.parametrize(
