@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeVar, cast
 
 import numba as nb
@@ -21,13 +20,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # Everything of fastmath but nnan and ninf: with those two a NaN would not come out as a NaN.
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
-# Largest derivative a unit may act on. Codes are of order one, so that more means divergence.
-MAX_DELTA = np.float32(100.0)
+POLICY = {"error_model": "numpy", "nogil": True, "fastmath": FASTMATH}
+# Codes are of order one. Largest derivative a unit may act on, and at a rate above 1 the largest
+# move of a pre-activation, rate times derivative (default rates stay below 30): more is divergence.
+MAX_DELTA, MAX_MOVE = np.float32(100.0), np.float32(32.0)
 # A standardised feature lies within CLIP; one that varies less than this is constant.
 CLIP = np.float32(10.0)
 RELATIVE_EPS, SMALLEST = 1e-6, 1e-30
 # Rows of X that share one pass over the weights.
-BLOCK = 8
+BLOCK = 16
 
 f4 = types.float32
 f4_in = types.Array(f4, 1, "C", readonly=True)
@@ -45,39 +46,50 @@ def kernel(signature: Any) -> Callable[[F], F]:
     """Compile for one signature, cached on disk where a cache location can be written."""
 
     def compiled(loop: F) -> F:
-        options = {"error_model": "numpy", "nogil": True, "fastmath": FASTMATH}
         try:
-            return cast(F, nb.njit(signature, cache=True, **options)(loop))
+            return cast(F, nb.njit(signature, cache=True, **POLICY)(loop))
         except (OSError, RuntimeError):  # numba's "cannot cache function", or a read-only disk
-            return cast(F, nb.njit(signature, **options)(loop))
+            return cast(F, nb.njit(signature, **POLICY)(loop))
 
     return compiled
 
 
-def _times(X: Any, W: Any, b: Any, Z: Any) -> None:
-    """Write ``Z = X W^T + b``: four units share one reading of x, eight samples one of W."""
-    n_units, n_inputs = W.shape
-    in_fours = n_units - n_units % 4
-    for start in range(0, X.shape[0], BLOCK):
-        stop = min(start + BLOCK, X.shape[0])
-        for j in range(0, in_fours, 4):
-            for i in range(start, stop):
-                z0, z1, z2, z3 = b[j], b[j + 1], b[j + 2], b[j + 3]
-                for k in range(n_inputs):
-                    z0 += W[j, k] * X[i, k]
-                    z1 += W[j + 1, k] * X[i, k]
-                    z2 += W[j + 2, k] * X[i, k]
-                    z3 += W[j + 3, k] * X[i, k]
-                Z[i, j], Z[i, j + 1], Z[i, j + 2], Z[i, j + 3] = z0, z1, z2, z3
-        for j in range(in_fours, n_units):
-            for i in range(start, stop):
-                z = b[j]
-                for k in range(n_inputs):
-                    z += W[j, k] * X[i, k]
-                Z[i, j] = z
+def inline(loop: F) -> F:
+    """Compile as a part of the kernels that call it."""
+    return cast(F, nb.njit(**POLICY)(loop))
 
 
-def _tanh(z: Any) -> Any:
+@inline
+def times(X: Any, W: Any, b: Any, Z: Any) -> None:
+    """Write ``Z = X W^T + b``; a row's result does not depend on its neighbours.
+
+    Two samples by four units are summed at a time, so that eight sums share six readings. What is
+    left at an edge is filled up with copies, so that every sum is added up in the same order.
+    """
+    n_rows, n_units = X.shape[0], W.shape[0]
+    for start in range(0, n_rows, BLOCK):
+        stop = min(start + BLOCK, n_rows)
+        for u in range(0, n_units, 4):
+            j1, j2, j3 = min(u + 1, n_units - 1), min(u + 2, n_units - 1), min(u + 3, n_units - 1)
+            for i in range(start, stop, 2):
+                m = min(i + 1, stop - 1)
+                a0, a1, a2, a3 = b[u], b[j1], b[j2], b[j3]
+                c0, c1, c2, c3 = a0, a1, a2, a3
+                for k in range(X.shape[1]):
+                    a0 += W[u, k] * X[i, k]
+                    a1 += W[j1, k] * X[i, k]
+                    a2 += W[j2, k] * X[i, k]
+                    a3 += W[j3, k] * X[i, k]
+                    c0 += W[u, k] * X[m, k]
+                    c1 += W[j1, k] * X[m, k]
+                    c2 += W[j2, k] * X[m, k]
+                    c3 += W[j3, k] * X[m, k]
+                Z[i, u], Z[i, j1], Z[i, j2], Z[i, j3] = a0, a1, a2, a3
+                Z[m, u], Z[m, j1], Z[m, j2], Z[m, j3] = c0, c1, c2, c3
+
+
+@inline
+def tanh(z: Any) -> Any:
     """A rational approximation to 5e-7 (that of Eigen), which vectorises; beyond 7.9 it is 1."""
     if abs(z) > f4(7.9):
         z = f4(math.copysign(f4(7.9), z))
@@ -91,7 +103,8 @@ def _tanh(z: Any) -> Any:
     return p / q
 
 
-def _activated(z: Any, code: int) -> Any:
+@inline
+def activated(z: Any, code: int) -> Any:
     """Apply an activation: 0 tanh, 1 hard tanh, 2 sigmoid, 3 ReLU, 4 linear."""
     if code == 0:
         return tanh(z)
@@ -104,78 +117,127 @@ def _activated(z: Any, code: int) -> Any:
     return z
 
 
-inline = partial(nb.njit, error_model="numpy", nogil=True, fastmath=FASTMATH)
-times = inline(_times)
-tanh = inline(_tanh)
-activated = inline(_activated)
+@inline
+def slope(h: Any, code: int) -> Any:
+    """Slope of an activation where its output is ``h``."""
+    if code == 0:
+        return f4(1.0) - h * h
+    if code == 1:
+        return f4(abs(h) < f4(1.0))
+    if code == 2:
+        return h * (f4(1.0) - h)
+    if code == 3:
+        return f4(h > f4(0.0))
+    return f4(1.0)
 
 
-@kernel(types.void(f4_in2, f4_in2, f4_in, f4_out2))
-def affine(X: Any, W: Any, b: Any, Z: Any) -> None:
-    """Write ``Z = X W^T + b``; unlike BLAS, a row's result does not depend on its neighbours."""
-    times(X, W, b, Z)
+@inline
+def softmax(z: Any) -> None:
+    """Turn logits into probabilities, in place."""
+    top = f4(-np.inf)
+    for c in range(z.shape[0]):
+        top = max(top, z[c])
+    total = f4(0.0)
+    for c in range(z.shape[0]):
+        z[c] = math.exp(z[c] - top)
+        total += z[c]
+    for c in range(z.shape[0]):
+        z[c] /= total
 
 
-@kernel(types.int64(f4_in, f4_in, types.int64, types.int64, f4, f4_out2, f4_out, f4_out))
-def dense_step(
-    x: Any, target: Any, activation: int, loss: int, rate: float, W: Any, b: Any, h: Any
-) -> int:
-    """Forward and local update of one sample, each row of W read once; count excessive deltas.
-
-    ``activation``: 0 tanh, 1 hard tanh, 2 sigmoid, 3 ReLU, 4 linear. ``loss``: 0 l2, 1 l1.
-    ``h`` receives the output from before the update.
-    """
+@inline
+def move(x: Any, delta: Any, rate: Any, W: Any, b: Any) -> Any:
+    """Take one sample's step against ``delta``, unless it is too far; see `rank_one_step`."""
     power = f4(1.0)
     for k in range(x.shape[0]):
         power += x[k] * x[k]
+    limit = MAX_MOVE / rate if rate > f4(1.0) else MAX_DELTA
     n_excessive = 0
     for j in range(W.shape[0]):
-        z = b[j]
-        for k in range(x.shape[0]):
-            z += W[j, k] * x[k]
-        y = activated(z, activation)
-        if activation == 0:
-            slope = f4(1.0) - y * y
-        elif activation == 1:
-            slope = f4(abs(z) < f4(1.0))
-        elif activation == 2:
-            slope = y * (f4(1.0) - y)
-        elif activation == 3:
-            slope = f4(z > f4(0.0))
-        else:
-            slope = f4(1.0)
-        h[j] = y
-        delta = y - target[j]
-        if loss == 1:
-            delta = np.sign(delta)
-        delta *= slope
-        if abs(delta) > MAX_DELTA:
-            n_excessive += 1
-            delta = math.copysign(MAX_DELTA, delta)
-        step = rate * delta / power
-        for k in range(x.shape[0]):
-            W[j, k] -= step * x[k]
-        b[j] -= step
+        n_excessive += not abs(delta[j]) <= limit
+    if (n_excessive > 0 and rate > f4(1.0)) or not power < f4(np.inf):
+        return max(n_excessive, 1)
+    for j in range(W.shape[0]):
+        d = min(max(delta[j], -MAX_DELTA), MAX_DELTA)
+        step = rate * d / power
+        if step == step:  # not NaN
+            for k in range(x.shape[0]):
+                W[j, k] -= step * x[k]
+            b[j] -= step
     return n_excessive
+
+
+@inline
+def rescale(k: int, total: Any, mean: Any, squares: Any, half_mean: Any, twice_scale: Any) -> None:
+    """Set half the mean and twice the scale of one feature; a constant one has scale 0."""
+    deviation = math.sqrt(squares[k] / total)
+    least = max(abs(mean[k]) * RELATIVE_EPS, SMALLEST)
+    twice_scale[k] = f4(f8(2.0) / deviation) if deviation > least else f4(0.0)
+    half_mean[k] = f4(mean[k] * f8(0.5))
+
+
+@inline
+def standard(x: Any, half: Any, scale: Any) -> Any:
+    """Standardise one number; halves, because a difference of large float32 would overflow."""
+    return min(max((x * f4(0.5) - half) * scale, -CLIP), CLIP)
+
+
+@kernel(types.void(f4_in2, f4_in2, f4_in, types.int64, f4_out2))
+def dense(X: Any, W: Any, b: Any, activation: int, H: Any) -> None:
+    """Write the outputs ``activation(X W^T + b)`` of a layer, of each row independent of others.
+
+    ``activation``: 0 tanh, 1 hard tanh, 2 sigmoid, 3 ReLU, 4 linear.
+    """
+    times(X, W, b, H)
+    if activation != 4:
+        for i in range(H.shape[0]):
+            for j in range(H.shape[1]):
+                H[i, j] = activated(H[i, j], activation)
+
+
+@kernel(f8(f4_in2, f4_in))
+def gram_norm(X: Any, last: Any) -> float:
+    """Frobenius norm of ``X X^T + last last^T``, the Gram matrix of rows with ``last`` appended."""
+    n, total = X.shape[0], f8(0.0)
+    nothing, G = np.zeros(n, np.float32), np.empty((BLOCK, n), np.float32)
+    for start in range(0, n, BLOCK):
+        height = min(BLOCK, n - start)
+        times(X[start : start + height], X[start:], nothing, G)
+        for i in range(height):
+            for j in range(n - start):
+                g = f8(G[i, j] + last[start + i] * last[start + j])
+                square = g * g
+                # What lies beside the diagonal block is there a second time, below it.
+                total += square if j < height else square + square
+    return math.sqrt(total)
+
+
+@kernel(types.int64(f4_in2, f4_in, types.int64, types.int64, f4, f4_out2, f4_out, f4_out2))
+def dense_step(
+    X: Any, target: Any, activation: int, loss: int, rate: float, W: Any, b: Any, H: Any
+) -> int:
+    """Forward and local update of one sample X (1, n_inputs); count excessive deltas.
+
+    ``activation`` as in `dense`. ``loss``: 0 l2, 1 l1.
+    ``H`` (1, n_units) receives the output from before the update.
+    """
+    times(X, W, b, H)
+    delta = np.empty(W.shape[0], np.float32)
+    for j in range(W.shape[0]):
+        H[0, j] = activated(H[0, j], activation)
+        error = H[0, j] - target[j]
+        delta[j] = (np.sign(error) if loss == 1 else error) * slope(H[0, j], activation)
+    return int(move(X[0], delta, rate, W, b))
 
 
 @kernel(types.int64(f4_in, f4_in, f4, f4_out2, f4_out))
 def rank_one_step(x: Any, delta: Any, rate: float, W: Any, b: Any) -> int:
-    """Update of one sample against ``delta``, its pre-activations'; count excessive ones."""
-    power = f4(1.0)
-    for k in range(x.shape[0]):
-        power += x[k] * x[k]
-    n_excessive = 0
-    for j in range(W.shape[0]):
-        d = delta[j]
-        if abs(d) > MAX_DELTA:
-            n_excessive += 1
-            d = math.copysign(MAX_DELTA, d)
-        step = rate * d / power
-        for k in range(x.shape[0]):
-            W[j, k] -= step * x[k]
-        b[j] -= step
-    return n_excessive
+    """Update of one sample against ``delta``, its pre-activations'; count excessive ones.
+
+    The step moves a pre-activation by ``rate * delta``. Where that is more than MAX_MOVE at a rate
+    above 1, W and b stay as they are; at lower rates deltas are clipped at MAX_DELTA.
+    """
+    return int(move(x, delta, rate, W, b))
 
 
 @kernel(types.boolean(f4_in, f4))
@@ -187,29 +249,14 @@ def within(x: Any, limit: float) -> bool:
     return bool(n_within == x.shape[0])
 
 
-@kernel(types.void(f4_in, types.int64, f4, f4_out2, f4_out, f4_out))
-def softmax_step(x: Any, label: int, rate: float, W: Any, b: Any, p: Any) -> None:
-    """Delta rule of one sample on its true label; ``p`` receives softmax from before the update."""
-    power = f4(1.0)
-    for k in range(x.shape[0]):
-        power += x[k] * x[k]
-    top = f4(-np.inf)
-    for j in range(W.shape[0]):
-        z = b[j]
-        for k in range(x.shape[0]):
-            z += W[j, k] * x[k]
-        p[j] = z
-        top = max(top, z)
-    total = f4(0.0)
-    for j in range(W.shape[0]):
-        p[j] = math.exp(p[j] - top)
-        total += p[j]
-    for j in range(W.shape[0]):
-        p[j] /= total
-        step = rate * (p[j] - f4(j == label)) / power
-        for k in range(x.shape[0]):
-            W[j, k] -= step * x[k]
-        b[j] -= step
+@kernel(types.int64(f4_in2, types.int64, f4, f4_out2, f4_out))
+def softmax_step(X: Any, label: int, rate: float, W: Any, b: Any) -> int:
+    """Delta rule of one sample X (1, n_inputs) on its true label; count excessive deltas."""
+    P = np.empty((1, W.shape[0]), np.float32)
+    times(X, W, b, P)
+    softmax(P[0])
+    P[0, label] -= f4(1.0)
+    return int(move(X[0], P[0], rate, W, b))
 
 
 @kernel(types.void(f4_in4, types.int64, types.int64, types.int64, types.int64, f4_out3))
@@ -282,53 +329,101 @@ def standardise_step(
         shift = x[k] - mean[k]
         mean[k] += shift / total
         squares[k] += shift * shift * ((total - f8(1.0)) / total)
-        deviation = math.sqrt(squares[k] / total)
-        least = max(abs(mean[k]) * RELATIVE_EPS, SMALLEST)
-        scale = f4(f8(2.0) / deviation) if deviation > least else f4(0.0)
-        half = f4(mean[k] * f8(0.5))
-        twice_scale[k] = scale
-        half_mean[k] = half
-        z[k] = min(max((x[k] * f4(0.5) - half) * scale, -CLIP), CLIP)
+        rescale(k, total, mean, squares, half_mean, twice_scale)
+        z[k] = standard(x[k], half_mean[k], twice_scale[k])
+
+
+@kernel(f8(f4_in2, f4_in, f8, f8_out, f8_out, f4_out, f4_out))
+def count_rows(
+    X: Any, weights: Any, total: float, mean: Any, squares: Any, half_mean: Any, twice_scale: Any
+) -> float:
+    """Count weighted rows into the statistics of ``total`` rows; return the new total."""
+    shift, spread, count = np.zeros(X.shape[1]), np.zeros(X.shape[1]), f8(0.0)
+    for i in range(X.shape[0]):
+        count += weights[i]
+        for k in range(X.shape[1]):
+            shift[k] += f8(weights[i]) * f8(X[i, k])
+    for k in range(X.shape[1]):
+        shift[k] /= count
+    for i in range(X.shape[0]):
+        for k in range(X.shape[1]):
+            error = f8(X[i, k]) - shift[k]
+            spread[k] += f8(weights[i]) * error * error
+    after = total + count
+    for k in range(X.shape[1]):
+        shift[k] -= mean[k]
+        squares[k] += spread[k] + shift[k] * shift[k] * (total * count / after)
+        mean[k] += shift[k] * (count / after)
+        rescale(k, after, mean, squares, half_mean, twice_scale)
+    return float(after)
+
+
+@kernel(types.void(f4_in2, f4_in, f4_in, f4_out2))
+def standardise(X: Any, half_mean: Any, twice_scale: Any, Z: Any) -> None:
+    """Write rows standardised, ``(X - mean) * scale`` within `CLIP`, to Z."""
+    for i in range(X.shape[0]):
+        for k in range(X.shape[1]):
+            Z[i, k] = standard(X[i, k], half_mean[k], twice_scale[k])
 
 
 @kernel(types.void(f4_in, f4_in2, types.int64, types.int64, f4_out))
 def similarity_delta(h: Any, codes: Any, label: int, activation: int, delta: Any) -> None:
     """Derivative, by the pre-activations, of the cross-entropy of one output's similarities.
 
-    ``activation`` as in `dense_step`; the scale as in `losses.CrossEntropy`.
+    ``activation`` as in `dense`; the scale as in `losses.CrossEntropy`.
     """
     n_units = h.shape[0]
     temperature = f4(math.sqrt(n_units))
     p = np.empty(codes.shape[0], np.float32)
-    top = f4(-np.inf)
     for c in range(codes.shape[0]):
         z = f4(0.0)
         for j in range(n_units):
             z += codes[c, j] * h[j]
         p[c] = z / temperature
-        top = max(top, p[c])
-    total = f4(0.0)
-    for c in range(codes.shape[0]):
-        p[c] = math.exp(p[c] - top)
-        total += p[c]
+    softmax(p)
+    p[label] -= f4(1.0)
     delta[:] = f4(0.0)
     for c in range(codes.shape[0]):
-        error = p[c] / total - f4(c == label)
         for j in range(n_units):
-            delta[j] += error * codes[c, j]
+            delta[j] += p[c] * codes[c, j]
     for j in range(n_units):
-        if activation == 0:
-            delta[j] *= f4(1.0) - h[j] * h[j]
-        elif activation == 1:
-            delta[j] *= f4(abs(h[j]) < f4(1.0))
-        elif activation == 2:
-            delta[j] *= h[j] * (f4(1.0) - h[j])
-        elif activation == 3:
-            delta[j] *= f4(h[j] > f4(0.0))
+        delta[j] *= slope(h[j], activation)
+
+
+@kernel(types.void(f4_in3, f4_in2, f4_in, types.int64, f4, f4_out3))
+def leaky(X: Any, W: Any, b: Any, activation: int, leak: float, S: Any) -> None:
+    """Run an Elman cell as `elman` does, its units renewing a share ``leak`` of their state."""
+    n_features, n_units, n_kept = X.shape[2], S.shape[2], S.shape[1]
+    V = np.zeros((X.shape[0], n_features + n_units), np.float32)
+    Z = np.empty((X.shape[0], n_units), np.float32)
+    for t in range(X.shape[1]):
+        V[:, :n_features] = X[:, t]
+        times(V, W, b, Z)
+        for n in range(X.shape[0]):
+            for j in range(n_units):
+                h = V[n, n_features + j]
+                V[n, n_features + j] = h + leak * (activated(Z[n, j], activation) - h)
+        S[:, min(t, n_kept - 1)] = V[:, n_features:]
+
+
+@kernel(types.void(f4_in2, f4_in2, f4_in2, f4_in2, f4_out3, f4_out2))
+def trace_step(V: Any, keep: Any, gain: Any, delta: Any, P: Any, G: Any) -> None:
+    """Move the traces P (n, n_rows, width) of inputs V (n, width) on by one step of time.
+
+    ``P = keep P + gain V``, and ``delta P`` is added to G; keep, gain, delta are (n, n_rows).
+    """
+    for i in range(G.shape[0]):
+        for n in range(V.shape[0]):
+            kept, entering, error = keep[n, i], gain[n, i], delta[n, i]
+            for j in range(V.shape[1]):
+                p = kept * P[n, i, j] + entering * V[n, j]
+                P[n, i, j] = p
+                G[i, j] += error * p
 
 
 KERNELS = (
-    affine,
+    dense,
+    gram_norm,
     dense_step,
     rank_one_step,
     within,
@@ -337,5 +432,9 @@ KERNELS = (
     elman,
     gru,
     standardise_step,
+    count_rows,
+    standardise,
     similarity_delta,
+    leaky,
+    trace_step,
 )

@@ -18,7 +18,7 @@ from adaptors.activations import ACTIVATIONS
 from adaptors.codes import check_kind
 from adaptors.layers import Dense
 from adaptors.losses import local_loss
-from adaptors.network import MAX_RATE, TargetProjectionNetwork
+from adaptors.network import MAX_NOISE, MAX_RATE, TargetProjectionNetwork
 from adaptors.standardise import Standardiser
 
 Array = npt.NDArray[np.float32]
@@ -123,7 +123,7 @@ class ShallowEstimator(contract.Estimator):
     def _outputs(self, X: npt.ArrayLike) -> Array:
         contract.check_is_fitted(self)
         rows = X if self._is_plain_row(X) else contract.check_X(self, X)
-        return self.network_.decision_function(self._scaler.transform(rows))
+        return self.network_._outputs(self._scaler.transform(rows))
 
     def _is_plain_row(self, X: Any) -> TypeGuard[Array]:
         """Whether X is one row that needs no conversion: the fast way of a stream."""
@@ -162,7 +162,7 @@ class ShallowEstimator(contract.Estimator):
                 continue
             if not 0.0 <= rate <= MAX_RATE:
                 raise ValueError(f"{name} is {rate!r}, expected a number from 0 to {MAX_RATE:g}.")
-        for name, limit in (("momentum", 1.0), ("noise", np.inf)):
+        for name, limit in (("momentum", 1.0), ("noise", MAX_NOISE)):
             if not 0.0 <= getattr(self, name) < limit:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}, expected 0 or more, below {limit:g}."

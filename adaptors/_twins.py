@@ -5,6 +5,8 @@ Same names, arguments and results as `_kernels`, up to rounding. Not fast: one s
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,33 +21,41 @@ CLIP = np.float32(10.0)
 # A spread below this fraction of the mean is rounding, not variation.
 RELATIVE_EPS = 1e-6
 SMALLEST = 1e-30
-MAX_DELTA = np.float32(100.0)
+MAX_DELTA, MAX_MOVE = np.float32(100.0), np.float32(32.0)
 
 
-def affine(X: Array, W: Array, b: Array, Z: Array) -> None:
-    """Write ``Z = X W^T + b``, row by row, so that a row does not depend on its neighbours."""
-    np.add(_product(W, X), b, out=Z)
+def dense(X: Array, W: Array, b: Array, activation: int, H: Array) -> None:
+    """Write the outputs of a layer, row by row, so that a row does not depend on its neighbours."""
+    H[:] = BY_CODE[activation].function(_product(W, X) + b)
+
+
+def gram_norm(X: Array, last: Array) -> float:
+    """Frobenius norm of ``X X^T + last last^T``, the Gram matrix of rows with ``last`` appended."""
+    return float(np.linalg.norm((X @ X.T + np.outer(last, last)).astype(np.float64)))
 
 
 def dense_step(
-    x: Array, target: Array, activation: int, loss: int, rate: float, W: Array, b: Array, h: Array
+    X: Array, target: Array, activation: int, loss: int, rate: float, W: Array, b: Array, H: Array
 ) -> int:
-    """Forward and local update of one sample; count excessive deltas."""
-    h[:] = BY_CODE[activation].function(W @ x + b)
-    error = h - target
-    delta = (np.sign(error) if loss == 1 else error) * BY_CODE[activation].slope(h)
-    step = np.float32(rate) * np.clip(delta, -MAX_DELTA, MAX_DELTA) / (1 + x @ x)
-    W -= np.outer(step, x)
-    b -= step
-    return int(np.count_nonzero(np.abs(delta) > MAX_DELTA))
+    """Forward and local update of one sample X (1, n_inputs); count excessive deltas."""
+    dense(X, W, b, activation, H)
+    error = H[0] - target
+    delta = (np.sign(error) if loss == 1 else error) * BY_CODE[activation].slope(H[0])
+    return rank_one_step(X[0], delta, rate, W, b)
 
 
 def rank_one_step(x: Array, delta: Array, rate: float, W: Array, b: Array) -> int:
     """Update of one sample against ``delta``, its pre-activations'; count excessive ones."""
-    step = np.float32(rate) * np.clip(delta, -MAX_DELTA, MAX_DELTA) / (1 + x @ x)
+    with np.errstate(over="ignore", invalid="ignore"):
+        power = 1 + x @ x
+        limit = MAX_MOVE / np.float32(rate) if rate > 1 else MAX_DELTA
+        n_excessive = int(np.count_nonzero(~(np.abs(delta) <= limit)))
+        if (n_excessive and rate > 1) or not np.isfinite(power):
+            return max(n_excessive, 1)
+        step = np.float32(rate) * np.clip(np.nan_to_num(delta), -MAX_DELTA, MAX_DELTA) / power
     W -= np.outer(step, x)
     b -= step
-    return int(np.count_nonzero(np.abs(delta) > MAX_DELTA))
+    return n_excessive
 
 
 def within(x: Array, limit: float) -> bool:
@@ -53,14 +63,12 @@ def within(x: Array, limit: float) -> bool:
     return bool((np.abs(x) <= limit).all())
 
 
-def softmax_step(x: Array, label: int, rate: float, W: Array, b: Array, p: Array) -> None:
-    """Delta rule of one sample on its true label."""
-    p[:] = softmax(W @ x + b)
-    error = p.copy()
+def softmax_step(X: Array, label: int, rate: float, W: Array, b: Array) -> int:
+    """Delta rule of one sample X (1, n_inputs) on its true label; count excessive deltas."""
+    with np.errstate(invalid="ignore"):  # logits beyond float32: refused below
+        error = softmax(_product(W, X) + b)[0]
     error[label] -= 1
-    step = np.float32(rate) * error / (1 + x @ x)
-    W -= np.outer(step, x)
-    b -= step
+    return rank_one_step(X[0], error, rate, W, b)
 
 
 def patches(X: Array, high: int, wide: int, down: int, right: int, A: Array) -> None:
@@ -110,7 +118,34 @@ def standardise_step(
     mean += shift / total
     squares += shift**2 * ((total - 1) / total)
     half_mean[:], twice_scale[:] = halves(mean, squares, total)
-    z[:] = standardised(x, half_mean, twice_scale)
+    standardise(x, half_mean, twice_scale, z)
+
+
+def count_rows(
+    X: npt.NDArray[Any],
+    weights: Array,
+    total: float,
+    mean: Statistics,
+    squares: Statistics,
+    half_mean: Array,
+    twice_scale: Array,
+) -> float:
+    """Count weighted rows into the statistics of ``total`` rows; return the new total."""
+    w = weights.astype(np.float64)
+    count = float(w.sum())
+    shift = w @ X / count
+    spread = w @ np.square(X - shift)
+    shift -= mean
+    after = total + count
+    squares += spread + shift**2 * (total * count / after)
+    mean += shift * (count / after)
+    half_mean[:], twice_scale[:] = halves(mean, squares, after)
+    return after
+
+
+def standardise(X: Array, half_mean: Array, twice_scale: Array, Z: Array) -> None:
+    """Write rows standardised, ``(X - mean) * scale`` within `CLIP`, to Z."""
+    Z[:] = standardised(X, half_mean, twice_scale)
 
 
 def similarity_delta(h: Array, codes: Array, label: int, activation: int, delta: Array) -> None:
@@ -138,3 +173,19 @@ def standardised(X: Array, half_mean: Array, twice_scale: Array) -> Array:
     np.minimum(Z, CLIP, out=Z)  # twice as fast as np.clip for one row
     np.maximum(Z, -CLIP, out=Z)
     return Z
+
+
+def leaky(X: Array, W: Array, b: Array, activation: int, leak: float, S: Array) -> None:
+    """Run an Elman cell whose units renew a share ``leak`` of their state; write states to S."""
+    h = np.zeros((len(X), S.shape[2]), np.float32)
+    for t in range(X.shape[1]):
+        new = BY_CODE[activation].function(_product(W, np.concatenate([X[:, t], h], axis=1)) + b)
+        h = h + np.float32(leak) * (new - h)
+        S[:, min(t, S.shape[1] - 1)] = h
+
+
+def trace_step(V: Array, keep: Array, gain: Array, delta: Array, P: Array, G: Array) -> None:
+    """Move traces P on, ``P = keep P + gain V``, and add ``delta P`` to G."""
+    P *= keep[:, :, None]
+    P += gain[:, :, None] * V[:, None, :]
+    G += np.einsum("ni,nij->ij", delta, P)

@@ -35,11 +35,11 @@ class TargetProjectionClassifier(contract.ClassifierMixin, ShallowEstimator):
         "tanh", "hard_tanh", "sigmoid", "relu" or "linear".
     learning_rate, hidden_learning_rate
         Of the output layer and of the hidden layers, as fractions of the largest step that is
-        certainly stable (see `rule`): no tuning to width or scale. 2 and more may diverge; then
-        steps are clipped, the rate is halved, and a RuntimeWarning says so. A hidden rate of None
-        is the one measured best for the loss, but at most 1 for each row of a step: for
-        "cross_entropy" 10 and, one row at a time, 1. A hidden rate of 0 leaves the hidden layers
-        random: the baseline that every result should be compared with.
+        certainly stable (see `rule`): no tuning to width or scale. 2 and more may diverge; a step
+        that goes too far is not taken, the rate is halved, and a RuntimeWarning says so. A hidden
+        rate of None is the one measured best for the loss, but at most 1 for each row of a step:
+        for "cross_entropy" 10 and, one row at a time, 1. A hidden rate of 0 leaves the hidden
+        layers random: the baseline that every result should be compared with.
     epochs
         Passes of `fit`; the rates fall linearly to zero over them.
     batch_size
@@ -188,7 +188,7 @@ class TargetProjectionClassifier(contract.ClassifierMixin, ShallowEstimator):
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return the most likely label of each row."""
-        winners = self._logits(X).argmax(axis=1)
+        winners = self._outputs(X).argmax(axis=1)
         labels: npt.NDArray[Any] = self.classes_[winners]
         return labels
 

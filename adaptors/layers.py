@@ -28,8 +28,9 @@ from adaptors.rule import (
     gram_norm,
     needs_all_codes,
     positive,
-    with_velocity,
+    with_extras,
 )
+from adaptors.whitening import Mean, Statistics, Sums, statistics_for
 
 # Losses whose derivative needs only the unit's own target, by their number in `dense_step`.
 _FUSED: Final[dict[type, int]] = {L2: 0, L1: 1}
@@ -74,7 +75,7 @@ class Dense:
         n_inputs = prod(as_shape(input_shape))
         expected = {"weights": (self.n_units, n_inputs), "bias": (self.n_units,)}
         return DenseLayer(
-            self, n_inputs, checked_arrays(arrays, with_velocity(expected, arrays), np.float32)
+            self, n_inputs, checked_arrays(arrays, with_extras(expected, arrays), np.float32)
         )
 
     def header(self) -> dict[str, Any]:
@@ -102,7 +103,7 @@ class MatrixLayer(LocalLayer):
         """Take one step towards the goal's codes; return the output from before it."""
         X = self._inward(X)
         out = np.empty((len(X), *self.output_shape), dtype=np.float32)
-        scale = self._scale(self._size(X, goal.weights), rate)
+        scale = self._scale(self._length(X, goal.weights), rate)
         steps: dict[str, Array] = {}
         excessive = False
         for rows in self._chunks(len(X)):
@@ -110,15 +111,14 @@ class MatrixLayer(LocalLayer):
             h = self._activation.function(self._affine(A))
             delta = self._delta(h, goal, rows)
             delta *= self._activation.slope(h)
-            delta, over = clipped(delta)
+            delta, over = clipped(delta, rate * self.rate_factor)
             excessive |= over
             delta *= scale if goal.weights is None else goal.weights[rows, None, None] * scale
             out[rows] = self._outward(h)
             for name, part in self._gradient(delta, A).items():
                 steps[name] = steps[name] + part if name in steps else part
-        if excessive:
-            self._slow_down(rate)
-        self._move(steps)
+        if not (excessive and self._refuse(rate)):
+            self._move(steps)
         return out
 
     def _chunks(self, n_samples: int) -> Iterator[slice]:
@@ -148,8 +148,24 @@ class MatrixLayer(LocalLayer):
         flat = delta.reshape(-1, self.n_units)
         return {"weights": flat.T @ A.reshape(len(flat), -1), "bias": flat.sum(axis=0)}
 
-    def _size(self, X: Array, weights: Array | None) -> float:
+    def whiten(self) -> None:
+        """Begin to remember the second moment of the inputs, or of many inputs the mean."""
+        self.statistics = statistics_for(self.weights.shape[1])
+
+    def _length(self, X: Array, weights: Array | None) -> Any:
+        """Return the norm of the inputs' Gram matrix, as the step will see them."""
+        if self.statistics is None:
+            return self._size(X, weights)
+        return self._observe(self.statistics, X, weights)
+
+    def _size(self, X: Array, weights: Array | None) -> Any:
         return gram_norm(X, weights)
+
+    def _observe(self, statistics: Statistics, X: Array, weights: Array | None) -> float:
+        """Count inputs in; return the norm of their Gram matrix, straightened."""
+        if isinstance(statistics, Mean):
+            return gram_norm(statistics.observe_rows(X, weights), weights)
+        return statistics.observe(Sums.of_rows(X, weights), len(X))
 
     def _delta(self, h: Array, goal: Goal, rows: slice) -> Array:
         """Return the loss's derivative with respect to activations, at every position."""
@@ -189,10 +205,10 @@ class DenseLayer(MatrixLayer):
 
     def descend(self, X: Array, delta: Array, weights: Array | None, rate: float) -> None:
         """Move against ``delta`` (n_samples, n_units), the derivative of the pre-activations."""
-        scale = self._scale(gram_norm(X, weights), rate)
-        delta, excessive = clipped(delta)
-        if excessive:
-            self._slow_down(rate)
+        scale = self._scale(self._length(X, weights), rate)
+        delta, excessive = clipped(delta, rate * self.rate_factor)
+        if excessive and self._refuse(rate):
+            return
         delta = delta * (scale if weights is None else weights[:, None] * scale)
         self._move(self._gradient(delta, X))
 
@@ -207,11 +223,10 @@ class DenseLayer(MatrixLayer):
             h = np.empty((1, self.n_units), dtype=np.float32)
             target, code = goal.codes[goal.y[0]], self._activation.code
             excessive = kernels().dense_step(
-                X[0], target, code, fused, scaled, self.weights, self.bias, h[0]
+                X, target, code, fused, scaled, self.weights, self.bias, h
             )
-        if excessive:
-            self._slow_down(rate)
-        self.n_steps += 1
+        if not (excessive and self._refuse(rate)):
+            self.n_steps += 1
         return h
 
     def _delta_one(self, h: Array, goal: Goal) -> Array:
@@ -224,9 +239,9 @@ class DenseLayer(MatrixLayer):
         return delta
 
     def _output(self, X: Array) -> Array:
-        Z = np.empty((len(X), self.n_units), dtype=np.float32)
-        kernels().affine(X, self.weights, self.bias, Z)
-        return self._activation.function(Z)
+        h = np.empty((len(X), self.n_units), dtype=np.float32)
+        kernels().dense(X, self.weights, self.bias, self._activation.code, h)
+        return h
 
 
 def as_shape(shape: int | Shape) -> Shape:

@@ -11,6 +11,10 @@ an upper bound of the largest eigenvalue of the inputs' second moment: a rate be
 the loss (2 for l2) cannot diverge, whatever the width or scale of the input. For one sample it is
 normalised LMS, whose rate 1 lands a linear unit on its target. Where weights are shared, over the
 positions of a map or the steps of a sequence, every use of them counts as a sample.
+
+At a rate above 1, a step that would move a pre-activation by more than 32, as its derivative says
+before anything has moved, is not taken: the layer stays as it is, its rate is halved for good, and
+a RuntimeWarning says so. Smaller overshoots are taken. At 1 and below derivatives are clipped.
 """
 
 from __future__ import annotations
@@ -22,10 +26,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from adaptors._twins import MAX_DELTA
+from adaptors._backend import kernels
+from adaptors._twins import MAX_DELTA, MAX_MOVE
 from adaptors.activations import activation
 from adaptors.losses import L1, L2, Labels, LocalLoss
 from adaptors.normalise import normalised
+from adaptors.whitening import Statistics, expected_shapes, restored
 
 Array = npt.NDArray[np.float32]
 Shape = tuple[int, ...]
@@ -70,13 +76,15 @@ class LocalLayer:
         # Halved whenever the layer's rate proved too large; part of the state.
         self.rate_factor = 1.0
         self.velocity = velocity_of(arrays)
+        self.statistics: Statistics | None = restored(arrays)
         self._activation = activation(spec.activation)
 
     @property
     def arrays(self) -> dict[str, Array]:
         """The learned arrays by name, not copied."""
         momentum = {f"{name}_velocity": array for name, array in self.velocity.items()}
-        return {"weights": self.weights, "bias": self.bias, **momentum}
+        inputs = self.statistics.arrays if self.statistics else {}
+        return {"weights": self.weights, "bias": self.bias, **momentum, **inputs}
 
     @property
     def n_units(self) -> int:
@@ -103,8 +111,8 @@ class LocalLayer:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a step depends on nothing but its own gradient: no momentum, no noise."""
-        return not self.velocity and not self.dynamics.noise
+        """Whether a step depends on its own gradient alone: no momentum, noise or statistics."""
+        return not self.velocity and not self.dynamics.noise and self.statistics is None
 
     def begin(self) -> None:
         """Start momentum from rest, where it is asked for."""
@@ -119,6 +127,10 @@ class LocalLayer:
         self.dynamics, self.n_steps = other.dynamics, other.n_steps
         self.rate_factor = other.rate_factor
         self.velocity = velocity_of(arrays)
+        self.statistics = other.statistics
+
+    def whiten(self) -> None:
+        """Begin to remember statistics of the inputs, if this kind of layer can use them."""
 
     def _inward(self, X: Array) -> Array:
         """Return X as this layer reads it: of its input shape, normalised if it asked for that."""
@@ -131,6 +143,8 @@ class LocalLayer:
 
     def _move(self, steps: dict[str, Array]) -> None:
         """Subtract the steps, one for weights and one for bias, and use them up."""
+        if self.statistics:
+            steps = self.statistics.straighten(steps)
         for name, step in steps.items():
             if self.dynamics.noise:
                 self._disturb(step, name)
@@ -150,18 +164,23 @@ class LocalLayer:
         size = np.sqrt(np.mean(np.square(step))) * np.float32(self.dynamics.noise)
         step += size * rng.standard_normal(step.shape, dtype=np.float32)
 
-    def _slow_down(self, rate: float) -> None:
-        """Halve a rate above 1; at 1 a clipped step already leads back, if slowly."""
+    def _refuse(self, rate: float) -> bool:
+        """Refuse a step that goes too far, and halve the rate, if it is above 1; return whether.
+
+        At 1 and below a clipped step leads back, if slowly.
+        """
         rate *= self.rate_factor
         if rate <= 1.0:
-            return
+            return False
         self.rate_factor /= 2
+        self.n_steps += 1
         warnings.warn(
             f"a layer of {self.n_units} units diverges at learning rate {rate:g}: its step was "
-            f"clipped and its rate halved. Rates of 1 or less are safe.",
+            f"not taken and its rate halved. Rates of 1 or less are safe.",
             RuntimeWarning,
             stacklevel=2,
         )
+        return True
 
 
 def velocity_of(arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -170,18 +189,22 @@ def velocity_of(arrays: Mapping[str, Array]) -> dict[str, Array]:
     return {name[: -len(end)]: array for name, array in arrays.items() if name.endswith(end)}
 
 
-def with_velocity(shapes: Mapping[str, Shape], arrays: Mapping[str, Any]) -> dict[str, Shape]:
-    """Return the shapes to expect of saved arrays: those of momentum too, if there are any."""
-    if not any(name.endswith("_velocity") for name in arrays):
-        return dict(shapes)
-    return {**shapes, **{f"{name}_velocity": shape for name, shape in shapes.items()}}
+def with_extras(shapes: Mapping[str, Shape], arrays: Mapping[str, Any]) -> dict[str, Shape]:
+    """Return the shapes to expect of saved arrays: with momentum and statistics, if there."""
+    velocity = any(name.endswith("_velocity") for name in arrays)
+    moving = {f"{name}_velocity": shape for name, shape in shapes.items()} if velocity else {}
+    return {**shapes, **moving, **expected_shapes(shapes["weights"][1], arrays)}
 
 
-def clipped(delta: Array) -> tuple[Array, bool]:
-    """Return a derivative within what a converging layer sees, and whether it was beyond."""
-    if np.abs(delta).max() > MAX_DELTA:
-        return np.clip(delta, -MAX_DELTA, MAX_DELTA), True
-    return delta, False
+def clipped(delta: Array, rate: float) -> tuple[Array, bool]:
+    """Return a derivative within bounds, and whether a step at this rate would go too far.
+
+    A sample's own step moves its pre-activations by ``rate * delta``. Codes are of order one, and
+    a move beyond `MAX_MOVE` at a rate above 1 is divergence.
+    """
+    if np.abs(delta).max() <= (MAX_MOVE / rate if rate > 1.0 else MAX_DELTA):
+        return delta, False
+    return np.clip(np.nan_to_num(delta), -MAX_DELTA, MAX_DELTA), True
 
 
 def checked_delta(loss: LocalLoss, h: Array, codes: Array, y: Labels) -> Array:
@@ -208,14 +231,13 @@ def gram_norm(X: Array, weights: Array | None = None) -> float:
     >>> gram_norm(np.ones((2, 3), dtype=np.float32))
     8.0
     """
+    root = np.ones(len(X), np.float32) if weights is None else np.sqrt(weights)
     if weights is not None:
-        root = np.sqrt(weights)[:, None]
-        X = np.concatenate([X * root, root], axis=1)
-        return float(np.linalg.norm(X @ X.T if len(X) < X.shape[1] else X.T @ X))
+        X = X * root[:, None]
     if len(X) <= X.shape[1]:
-        return float(np.linalg.norm(X @ X.T + np.float32(1.0)))
-    ones = X.sum(axis=0)
-    total = np.linalg.norm(X.T @ X) ** 2 + 2 * (ones @ ones) + np.float32(len(X)) ** 2
+        return float(kernels().gram_norm(np.ascontiguousarray(X), root))
+    ones = root @ X
+    total = np.linalg.norm(X.T @ X) ** 2 + 2 * (ones @ ones) + np.square(root @ root)
     return float(np.sqrt(total))
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from adaptors import _twins
 from adaptors._backend import kernels
 from adaptors._state import checked_arrays
-from adaptors._twins import halves, standardised
 
 Array = npt.NDArray[np.float32]
 
@@ -37,29 +37,30 @@ class Standardiser:
         self._set_scale()
 
     def update(self, X: npt.NDArray[Any], weights: Array | None = None) -> Standardiser:
-        """Count the rows of X in, each with its weight."""
-        w = np.ones(len(X)) if weights is None else weights.astype(np.float64)
-        count = float(w.sum())
-        mean = w @ X / count
-        squares = w @ np.square(X - mean)
-        shift, total = mean - self.mean, self.count + count
-        self.squares += squares + shift**2 * (self.count * count / total)
-        self.mean += shift * (count / total)
-        self.count = total
-        self._set_scale()
+        """Count the rows of X in, each with its weight; quick where X is C-contiguous float32."""
+        if weights is None and len(X) == 1 and X.dtype == np.float32:
+            self.learn_row(X)
+            return self
+        w = np.ones(len(X), np.float32) if weights is None else weights
+        module = kernels() if X.dtype == np.float32 and X.flags.c_contiguous else _twins
+        self.count = module.count_rows(X, w, self.count, *self._learned)
         return self
 
     def learn_row(self, X: Array) -> Array:
         """Count one row (1, n_features) in and return it transformed; `update` with less to do."""
         Z = np.empty_like(X)
         self.count += 1.0
-        learned = self.mean, self.squares, self.half_mean, self.twice_scale
-        kernels().standardise_step(X[0], self.count, *learned, Z[0])
+        kernels().standardise_step(X[0], self.count, *self._learned, Z[0])
         return Z
 
     def transform(self, X: Array) -> Array:
-        """Return X standardised, within ten standard deviations; X itself is left alone."""
-        return standardised(X, self.half_mean, self.twice_scale)
+        """Return X (..., n_features) standardised, within ten standard deviations; a copy."""
+        if not X.flags.c_contiguous:
+            return _twins.standardised(X, self.half_mean, self.twice_scale)
+        Z = np.empty(X.shape, np.float32)
+        rows = (-1, len(self.mean))
+        kernels().standardise(X.reshape(rows), self.half_mean, self.twice_scale, Z.reshape(rows))
+        return Z
 
     @property
     def deviation(self) -> npt.NDArray[np.float64]:
@@ -70,8 +71,7 @@ class Standardiser:
     @property
     def n_bytes(self) -> int:
         """Bytes held in memory."""
-        held = (self.mean, self.squares, self.half_mean, self.twice_scale)
-        return sum(array.nbytes for array in held)
+        return sum(array.nbytes for array in self._learned)
 
     def arrays(self) -> dict[str, npt.NDArray[np.float64]]:
         """Return copies of the statistics, for a saved state."""
@@ -90,5 +90,9 @@ class Standardiser:
         restored._set_scale()
         return restored
 
+    @property
+    def _learned(self) -> tuple[npt.NDArray[Any], ...]:
+        return self.mean, self.squares, self.half_mean, self.twice_scale
+
     def _set_scale(self) -> None:
-        self.half_mean, self.twice_scale = halves(self.mean, self.squares, self.count)
+        self.half_mean, self.twice_scale = _twins.halves(self.mean, self.squares, self.count)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from benchmarks.timing import import_costs, medians
 N_INPUTS, N_HIDDEN, N_CLASSES, N_BATCH = 1280, 64, 10, 64
 NETWORK, ESTIMATOR = "edge-runtime, network", "edge-runtime, estimator"
 TORCH, NUMPY, SKLEARN = "torch SGD", "NumPy backprop", "scikit-learn"
+LOSSES = ("l2", "cross_entropy")
 METHODS = (NETWORK, ESTIMATOR, TORCH, NUMPY, SKLEARN)
 WEIGHT_BYTES = 4 * (N_INPUTS * N_HIDDEN + N_HIDDEN * N_CLASSES)
 WARM_START = (
@@ -31,8 +33,12 @@ WARM_START = (
     f"C(hidden=({N_HIDDEN},), random_state=0).partial_fit("
     f"np.ones((1, {N_INPUTS}), np.float32), [0], classes=list(range({N_CLASSES})))"
 )
-Call = Callable[[], object]
-Learners = dict[str, tuple[Callable[[Any, Any], object], Callable[[Any], object]]]
+# Where SciPy is installed, numba imports a part of it for its own linear algebra.
+NO_SCIPY = "import sys\nsys.modules['scipy'] = None\n"
+START_UP = "ms from NumPy imported to first update, cache warm"
+Update = Callable[[Any, Any], object]
+Predict = Callable[[Any], object]
+Learners = dict[str, tuple[Update, Predict]]
 
 
 def run(options: Options) -> Report:
@@ -44,12 +50,9 @@ def run(options: Options) -> Report:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn has not converged: it is not meant to
         records = [
-            *(_compared(loss, X, y, rounds) for loss in ("l2", "cross_entropy")),
-            *(_answered(X[:n], _learners("cross_entropy", X, y), rounds) for n in (1, N_BATCH)),
+            *(_updated(loss, X, y, n, rounds) for loss in LOSSES for n in (1, N_BATCH)),
+            *(_answered(X, y, n, rounds) for n in (1, N_BATCH)),
         ]
-    records = [
-        record for each in records for record in (each if isinstance(each, list) else [each])
-    ]
     records += _bandwidth(records, rounds)
     return Report(
         name="adaptors",
@@ -66,10 +69,12 @@ def run(options: Options) -> Report:
 
 def _learners(loss: str, X: Any, y: Any) -> Learners:
     """Return (update, predict) of every method, each having learned a batch."""
-    rng_seed = 0
-    network = TargetProjectionNetwork([Dense(N_HIDDEN)], N_INPUTS, N_CLASSES, loss, rng_seed)
-    estimator = TargetProjectionClassifier((N_HIDDEN,), loss=loss, random_state=0)
-    estimator.partial_fit(X, y)
+    network = TargetProjectionNetwork([Dense(N_HIDDEN)], N_INPUTS, N_CLASSES, loss, 0)
+    # A batch is one step, as it is for the others.
+    estimator = TargetProjectionClassifier(
+        (N_HIDDEN,), loss=loss, batch_size=N_BATCH, random_state=0
+    )
+    estimator.partial_fit(X, y, classes=np.arange(N_CLASSES))
     found: Learners = {
         NETWORK: (network.step, lambda X: network.decision_function(X).argmax(axis=1)),
         ESTIMATOR: (estimator.partial_fit, estimator.predict),
@@ -83,7 +88,7 @@ def _learners(loss: str, X: Any, y: Any) -> Learners:
     return found
 
 
-def _numpy(X: Any, y: Any) -> tuple[Callable[[Any, Any], object], Callable[[Any], object]]:
+def _numpy(X: Any, y: Any) -> tuple[Update, Predict]:
     model = BackpropClassifier((N_HIDDEN,), optimiser="sgd", epochs=1).fit(X, y)
     return (
         lambda X, y: model._update(model._gradients(X, y), 1e-3, 1),
@@ -91,7 +96,7 @@ def _numpy(X: Any, y: Any) -> tuple[Callable[[Any, Any], object], Callable[[Any]
     )
 
 
-def _sklearn(X: Any, y: Any) -> tuple[Callable[[Any, Any], object], Callable[[Any], object]]:
+def _sklearn(X: Any, y: Any) -> tuple[Update, Predict]:
     from sklearn.neural_network import MLPClassifier
 
     model = MLPClassifier((N_HIDDEN,), activation="tanh", solver="sgd", batch_size=N_BATCH)
@@ -99,7 +104,7 @@ def _sklearn(X: Any, y: Any) -> tuple[Callable[[Any, Any], object], Callable[[An
     return model.partial_fit, model.predict
 
 
-def _torch() -> tuple[Callable[[Any, Any], object], Callable[[Any], object]]:
+def _torch() -> tuple[Update, Predict]:
     import torch
 
     torch.set_num_threads(1)
@@ -121,26 +126,21 @@ def _torch() -> tuple[Callable[[Any, Any], object], Callable[[Any], object]]:
     return update, predict
 
 
-def _compared(loss: str, X: Any, y: Any, rounds: int) -> list[dict[str, Any]]:
-    records = []
-    for n in (1, N_BATCH):
-        learners = _learners(loss, X, y)
-        calls: dict[str, Call] = {
-            name: (lambda update=update: update(X[:n], y[:n]))  # type: ignore[misc]  # noqa: B023
-            for name, (update, _) in learners.items()
-        }
-        times = {name: 1e6 * seconds for name, seconds in medians(calls, rounds).items()}
-        records.append({"what": f"update, {_samples(n)}, {loss.replace('_', ' ')}", **times})
-    return records
+def _updated(loss: str, X: Any, y: Any, n: int, rounds: int) -> dict[str, Any]:
+    learners = _learners(loss, X, y)
+    updates = {name: partial(update, X[:n], y[:n]) for name, (update, _) in learners.items()}
+    what = f"update, {_samples(n)}, {loss.replace('_', ' ')}"
+    return {"what": what, **_microseconds(updates, rounds)}
 
 
-def _answered(X: Any, learners: Learners, rounds: int) -> dict[str, Any]:
-    calls: dict[str, Call] = {
-        name: (lambda predict=predict: predict(X))  # type: ignore[misc]
-        for name, (_, predict) in learners.items()
-    }
-    times = {name: 1e6 * seconds for name, seconds in medians(calls, rounds).items()}
-    return {"what": f"predict, {_samples(len(X))}", **times}
+def _answered(X: Any, y: Any, n: int, rounds: int) -> dict[str, Any]:
+    learners = _learners("cross_entropy", X, y)
+    answers = {name: partial(predict, X[:n]) for name, (_, predict) in learners.items()}
+    return {"what": f"predict, {_samples(n)}", **_microseconds(answers, rounds)}
+
+
+def _microseconds(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    return {name: 1e6 * seconds for name, seconds in medians(calls, rounds).items()}
 
 
 def _bandwidth(records: list[dict[str, Any]], rounds: int) -> list[dict[str, Any]]:
@@ -153,11 +153,14 @@ def _bandwidth(records: list[dict[str, Any]], rounds: int) -> list[dict[str, Any
         for name in (NETWORK, ESTIMATOR)
         if name in update
     }
-    seconds, _ = import_costs(WARM_START)
+    starts = {"": WARM_START, ", SciPy not installed": NO_SCIPY + WARM_START}
     return [
         {"what": "GB/s moved, update, 1 sample, l2", **moved},
         {"what": "GB/s moved, a copy of the same weights", NETWORK: 2 * WEIGHT_BYTES / copy / 1e9},
-        {"what": "ms from NumPy imported to first update, cache warm", ESTIMATOR: 1e3 * seconds},
+        *(
+            {"what": f"{START_UP}{where}", ESTIMATOR: 1e3 * import_costs(statement)[0]}
+            for where, statement in starts.items()
+        ),
     ]
 
 

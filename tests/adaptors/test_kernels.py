@@ -40,46 +40,59 @@ def test_no_compiled_function_is_missing_from_the_table():
     assert source.count("\n@kernel(") == len(kernels.KERNELS)
 
 
-def test_both_sides_bound_a_delta_alike():
-    assert kernels.MAX_DELTA == _twins.MAX_DELTA
+def test_both_sides_have_the_same_bounds():
+    for name in ("MAX_DELTA", "MAX_MOVE", "CLIP", "RELATIVE_EPS", "SMALLEST"):
+        assert getattr(kernels, name) == getattr(_twins, name), name
 
 
 def test_fastmath_keeps_nan_and_infinity():
     assert not kernels.FASTMATH & {"nnan", "ninf", "fast"}
     X, W, b = draw(0, (2, 3), (4, 3), 4)
     X[0, 1], Z = np.nan, np.empty((2, 4), dtype=np.float32)
-    kernels.affine(X, W, b, Z)
+    kernels.dense(X, W, b, 4, Z)
     assert np.isnan(Z[0]).all()
     assert np.isfinite(Z[1]).all()
 
 
-@given(seeds, sizes, sizes, sizes)
-@settings(max_examples=40, deadline=None)
-def test_affine_equals_its_twin(seed, n, n_inputs, n_units):
+@given(seeds, sizes, sizes, sizes, st.sampled_from(range(len(BY_CODE))))
+@settings(max_examples=80, deadline=None)
+def test_dense_equals_its_twin(seed, n, n_inputs, n_units, activation):
     X, W, b = draw(seed, (n, n_inputs), (n_units, n_inputs), n_units)
     fast, slow = np.empty((2, n, n_units), dtype=np.float32)
-    kernels.affine(X, W, b, fast)
-    _twins.affine(X, W, b, slow)
+    kernels.dense(X, W, b, activation, fast)
+    _twins.dense(X, W, b, activation, slow)
     close(fast, slow)
 
 
 @pytest.mark.parametrize("module", [kernels, _twins], ids=["kernel", "twin"])
-def test_a_row_of_affine_does_not_depend_on_its_neighbours(module):
-    X, W, b = draw(1, (19, 70), (5, 70), 5)
-    together, alone = np.empty((2, 19, 5), dtype=np.float32)
-    module.affine(X, W, b, together)
-    for i in range(19):
-        module.affine(X[i : i + 1], W, b, alone[i : i + 1])
+@given(seed=seeds, n=st.integers(1, 40), n_inputs=st.integers(1, 99), n_units=st.integers(1, 9))
+@settings(max_examples=40, deadline=None)
+def test_a_row_of_dense_does_not_depend_on_its_neighbours(module, seed, n, n_inputs, n_units):
+    X, W, b = draw(seed, (n, n_inputs), (n_units, n_inputs), n_units)
+    together, alone = np.empty((2, n, n_units), dtype=np.float32)
+    module.dense(X, W, b, 0, together)
+    for i in range(n):
+        module.dense(X[i : i + 1], W, b, 0, alone[i : i + 1])
     np.testing.assert_array_equal(together, alone)
+
+
+@given(seeds, sizes, sizes, st.sampled_from([1.0, 1e10]))
+@settings(max_examples=40, deadline=None)
+def test_gram_norm_equals_its_twin(seed, n, n_inputs, scale):
+    X, last = draw(seed, (n, n_inputs), n)
+    X *= np.float32(scale)  # at 1e10, the square of the norm is beyond float32
+    assert kernels.gram_norm(X, last) == pytest.approx(_twins.gram_norm(X, last), rel=1e-4)
 
 
 @given(seeds, sizes, sizes, st.sampled_from(range(len(BY_CODE))), st.sampled_from([0, 1]))
 @settings(max_examples=80, deadline=None)
 def test_dense_step_equals_its_twin(seed, n_inputs, n_units, activation, loss):
-    x, target, W, b = draw(seed, n_inputs, n_units, (n_units, n_inputs), n_units)
-    fast, slow = (W.copy(), b.copy(), np.empty_like(b)), (W.copy(), b.copy(), np.empty_like(b))
-    kernels.dense_step(x, target, activation, loss, 0.7, *fast)
-    _twins.dense_step(x, target, activation, loss, 0.7, *slow)
+    X, target, W, b, H = draw(
+        seed, (1, n_inputs), n_units, (n_units, n_inputs), n_units, (1, n_units)
+    )
+    fast, slow = (W.copy(), b.copy(), H.copy()), (W.copy(), b.copy(), H.copy())
+    kernels.dense_step(X, target, activation, loss, 0.7, *fast)
+    _twins.dense_step(X, target, activation, loss, 0.7, *slow)
     for a, e in zip(fast, slow, strict=True):
         close(a, e)
 
@@ -87,31 +100,34 @@ def test_dense_step_equals_its_twin(seed, n_inputs, n_units, activation, loss):
 @pytest.mark.parametrize("module", [kernels, _twins], ids=["kernel", "twin"])
 def test_dense_step_clips_and_counts_an_excessive_delta(module):
     W = np.array([[1000.0], [0.0]], dtype=np.float32)
-    b, h = np.zeros((2, 2), dtype=np.float32)
-    x, target = np.ones(1, dtype=np.float32), np.zeros(2, dtype=np.float32)
-    assert module.dense_step(x, target, 4, 0, 1.0, W, b, h) == 1
+    b, H = np.zeros(2, dtype=np.float32), np.zeros((1, 2), dtype=np.float32)
+    X, target = np.ones((1, 1), dtype=np.float32), np.zeros(2, dtype=np.float32)
+    assert module.dense_step(X, target, 4, 0, 1.0, W, b, H) == 1
     assert W.ravel().tolist() == [950.0, 0.0]
+    assert module.dense_step(X, target, 4, 0, 2.0, W, b, H) == 1
+    assert W.ravel().tolist() == [950.0, 0.0]
+    assert H.tolist() == [[900.0, 0.0]]
 
 
-@given(seeds, sizes, st.integers(1, 12))
+@given(seeds, sizes, st.integers(1, 12), st.sampled_from([0.7, 40.0]))
 @settings(max_examples=40, deadline=None)
-def test_softmax_step_equals_its_twin(seed, n_inputs, n_classes):
-    x, W, b = draw(seed, n_inputs, (n_classes, n_inputs), n_classes)
-    fast, slow = (W.copy(), b.copy(), np.empty_like(b)), (W.copy(), b.copy(), np.empty_like(b))
-    kernels.softmax_step(x, n_classes - 1, 0.7, *fast)
-    _twins.softmax_step(x, n_classes - 1, 0.7, *slow)
+def test_softmax_step_equals_its_twin(seed, n_inputs, n_classes, rate):
+    X, W, b = draw(seed, (1, n_inputs), (n_classes, n_inputs), n_classes)
+    fast, slow = (W.copy(), b.copy()), (W.copy(), b.copy())
+    n_fast = kernels.softmax_step(X, n_classes - 1, rate, *fast)
+    assert n_fast == _twins.softmax_step(X, n_classes - 1, rate, *slow)
     for a, e in zip(fast, slow, strict=True):
         close(a, e)
 
 
-@given(seeds, sizes, sizes, st.sampled_from([1.0, 200.0]))
-@settings(max_examples=40, deadline=None)
-def test_rank_one_step_equals_its_twin(seed, n_inputs, n_units, scale):
+@given(seeds, sizes, sizes, st.sampled_from([1.0, 20.0, 200.0]), st.sampled_from([0.7, 1.5]))
+@settings(max_examples=60, deadline=None)
+def test_rank_one_step_equals_its_twin(seed, n_inputs, n_units, scale, rate):
     x, delta, W, b = draw(seed, n_inputs, n_units, (n_units, n_inputs), n_units)
     delta *= np.float32(scale)
     fast, slow = (W.copy(), b.copy()), (W.copy(), b.copy())
-    n_fast = kernels.rank_one_step(x, delta, 0.7, *fast)
-    assert n_fast == _twins.rank_one_step(x, delta, 0.7, *slow)
+    n_fast = kernels.rank_one_step(x, delta, rate, *fast)
+    assert n_fast == _twins.rank_one_step(x, delta, rate, *slow)
     for a, e in zip(fast, slow, strict=True):
         close(a, e)
 
@@ -175,6 +191,35 @@ def test_standardise_step_equals_its_twin(seed, n_inputs, scale):
     np.testing.assert_allclose(outputs, other_outputs, rtol=1e-4, atol=1e-5)
 
 
+@given(seeds, sizes, sizes, st.sampled_from([0.0, 1e-20, 1.0, 1e6]), st.booleans())
+@settings(deadline=None)
+def test_count_rows_equals_its_twin(seed, n, n_inputs, scale, is_first):
+    X, weights = draw(seed, (n, n_inputs), n)
+    X, weights = X * np.float32(scale), np.abs(weights) + np.float32(0.1)
+    total, sides = 0.0 if is_first else 3.0, []
+    for module in (kernels, _twins):
+        sums, outputs = np.full((2, n_inputs), total * scale), np.empty((2, n_inputs), np.float32)
+        after = module.count_rows(X, weights, total, *sums, *outputs)
+        assert after == pytest.approx(total + weights.sum(dtype=np.float64), rel=1e-6)
+        sides.append((sums, outputs))
+    (sums, outputs), (other_sums, other_outputs) = sides
+    np.testing.assert_allclose(sums, other_sums, rtol=1e-9, atol=1e-12 * max(scale, 1) ** 2)
+    np.testing.assert_allclose(outputs, other_outputs, rtol=1e-4, atol=1e-5)
+
+
+@given(seeds, sizes, sizes, st.sampled_from([1e-3, 1.0, 1e37]))
+@settings(deadline=None)
+def test_standardise_equals_its_twin(seed, n, n_inputs, scale):
+    X, half_mean, twice_scale = draw(seed, (n, n_inputs), n_inputs, n_inputs)
+    X *= np.float32(scale)
+    twice_scale[::3] = 0.0
+    fast, slow = np.empty((2, n, n_inputs), np.float32)
+    kernels.standardise(X, half_mean, twice_scale, fast)
+    _twins.standardise(X, half_mean, twice_scale, slow)
+    np.testing.assert_allclose(fast, slow, rtol=1e-5, atol=1e-6)
+    assert np.abs(fast).max() <= kernels.CLIP
+
+
 @given(seeds, st.integers(1, 40), st.integers(1, 6), st.integers(0, 4))
 def test_similarity_delta_equals_its_twin_and_the_loss(seed, n_units, n_classes, code):
     rng = np.random.default_rng(seed)
@@ -193,7 +238,7 @@ def test_kernels_accept_read_only_inputs():
     X, W, b = draw(3, (2, 3), (4, 3), 4)
     for array in (X, W, b):
         array.flags.writeable = False
-    kernels.affine(X, W, b, np.empty((2, 4), dtype=np.float32))
+    kernels.dense(X, W, b, 0, np.empty((2, 4), dtype=np.float32))
 
 
 def test_a_kernel_compiles_where_no_cache_can_be_written(monkeypatch):

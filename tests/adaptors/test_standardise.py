@@ -52,6 +52,36 @@ def test_transforming_changes_neither_input_nor_statistics():
     np.testing.assert_array_equal(running.mean, mean)
 
 
+def test_one_row_is_counted_in_the_same_way_whether_or_not_it_is_wanted_back():
+    X, one, other = data(2), Standardiser(4), Standardiser(4)
+    for i in range(len(X)):
+        Z = one.learn_row(X[i : i + 1])
+        np.testing.assert_array_equal(Z, other.update(X[i : i + 1]).transform(X[i : i + 1]))
+    assert one.count == other.count == len(X)
+    np.testing.assert_array_equal(one.squares, other.squares)
+    whole = Standardiser(4).update(X)
+    np.testing.assert_allclose(one.squares, whole.squares, rtol=1e-12)
+    np.testing.assert_allclose(one.half_mean, whole.half_mean, rtol=1e-6)
+
+
+def test_layout_and_dtype_of_rows_make_no_difference():
+    X = data(3)
+    plain = Standardiser(4).update(X)
+    for other in (np.asfortranarray(X), X.astype(np.float64), np.repeat(X, 2, axis=0)[::2]):
+        np.testing.assert_allclose(Standardiser(4).update(other).squares, plain.squares)
+        np.testing.assert_allclose(
+            plain.transform(other.astype(np.float32)), plain.transform(X), rtol=1e-6
+        )
+
+
+def test_a_map_is_standardised_channel_by_channel_and_a_row_as_in_a_batch():
+    X, running = data(4), Standardiser(4).update(data(4))
+    Z = running.transform(X)
+    assert running.transform(X.reshape(5, 3, 2, 4)).tolist() == Z.reshape(5, 3, 2, 4).tolist()
+    for i in range(len(X)):
+        assert running.transform(X[i : i + 1]).tolist() == [Z[i].tolist()]
+
+
 @pytest.mark.parametrize(
     ("count", "change"),
     [
