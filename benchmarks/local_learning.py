@@ -1,209 +1,262 @@
-"""tpSGD against backpropagation and against no hidden learning at all, on the same network.
+"""tpSGD against backpropagation, its relatives and no hidden learning, on networks of one shape.
 
-Two tasks: Fashion-MNIST pixels, 784-500-10, and all taps of Lite0 on PACS, 1456-256-7, where the
-score is the average over the four domains. Learning rates, and the activation of the peers, are
-tuned per method on a part of the training data; the test data are used once per seed. Epochs, batch
-size and the linear fall of the rates are the same for all.
+Tasks and their shapes are in `local_tasks`, methods and their rates in `local_methods`. Rates, and
+the activation of the peers, are chosen per task and method on a part of the training data; the test
+data are used once per seed. Epochs, batch size and the linear fall of the rates are the same for
+all. A long table is made in parts: `--tasks mnist --out FOLDER` leaves one file for each task, and
+`--from FOLDER --record` makes one table of them.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from adaptors import TargetProjectionClassifier
-from benchmarks.features import FeatureSet, Labels, Matrix, pacs_features
-from benchmarks.options import Options, parse
-from benchmarks.peers.backprop import BackpropClassifier
-from benchmarks.reporting import Report, mean_and_sd
-from benchmarks.splits import domain_stream, grid, hold_out
-from examples.datasets import fashion
+from benchmarks import local_tasks
+from benchmarks.local_methods import METHODS, Method, update_peak
+from benchmarks.local_tasks import Loader, Task
+from benchmarks.memory import DenseStack
+from benchmarks.options import Options, from_arguments, parser
+from benchmarks.peers.torch_training import TorchAbsentError
+from benchmarks.reporting import ABSENT, Report, machine, mean_and_sd
 from examples.datasets.archives import ArchiveUnavailableError
 from examples.datasets.pacs import DataAbsentError
 
-EPOCHS, BATCH_SIZE = 12, 32
-# All of Fashion-MNIST, for every method, setting and seed, would take hours on one core.
-FASHION_ROWS = 10_000
-TUNING_ROWS = 4_000
-QUICK_ROWS = 1_000
-
-
-class Model(Protocol):
-    """What learns: scikit-learn's two verbs."""
-
-    def fit(self, X: Matrix, y: Labels) -> Any:
-        """Learn from scratch."""
-
-    def predict(self, X: Matrix) -> Labels:
-        """Return class indices."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """Data with a fixed split; the score is the mean accuracy over `group`."""
-
-    name: str
-    X: Matrix
-    y: Labels
-    group: Labels
-    train: Labels
-    test: Labels
-    hidden: int
-
-    def score(self, model: Model, rows: Labels) -> float:
-        """Accuracy on `rows`, averaged over the groups they belong to."""
-        right, group = model.predict(self.X[rows]) == self.y[rows], self.group[rows]
-        return float(np.mean([right[group == each].mean() for each in np.unique(group)]))
-
-    def tuning_split(self) -> tuple[Labels, Labels]:
-        """Return a part of the training rows to learn from, and another to choose by."""
-        rng = np.random.default_rng(0)
-        kinds = self.group * (int(self.y.max()) + 1) + self.y
-        held = hold_out(kinds[self.train], 0.2, rng)
-        learn, choose = rng.permutation(self.train[~held]), self.train[held]
-        return learn[:TUNING_ROWS], choose
-
-
-@dataclass(frozen=True)
-class Method:
-    """A learning rule and the settings among which validation chooses."""
-
-    name: str
-    build: Callable[..., Model]
-    settings: Sequence[Mapping[str, Any]]
-
-    def tune(self, task: Task) -> Mapping[str, Any]:
-        """Return the settings that answer validation rows best."""
-        learn, choose = task.tuning_split()
-        scores = [task.score(self.fit(task, learn, 0, each), choose) for each in self.settings]
-        return self.settings[int(np.argmax(scores))]
-
-    def fit(self, task: Task, rows: Labels, seed: int, settings: Mapping[str, Any]) -> Model:
-        """Return a model that has learned `rows`."""
-        schedule = {"epochs": EPOCHS, "batch_size": BATCH_SIZE, "random_state": seed}
-        model = self.build(hidden=(task.hidden,), **schedule, **settings)
-        with warnings.catch_warnings():  # a rate that diverges is a bad candidate, no more
-            warnings.simplefilter("ignore", RuntimeWarning)
-            model.fit(task.X[rows], task.y[rows])
-        return model
-
-
-def _tpsgd(loss: str, hidden_rates: Sequence[float]) -> Method:
-    settings = grid(loss=[loss], learning_rate=[0.3, 1.0, 3.0], hidden_learning_rate=hidden_rates)
-    return Method(f"tpSGD, {loss.replace('_', ' ')}", TargetProjectionClassifier, settings)
-
-
-def _backprop(name: str, **choices: Sequence[Any]) -> Method:
-    return Method(name, BackpropClassifier, grid(activation=["tanh", "relu"], **choices))
-
-
-METHODS = (
-    _tpsgd("l2", [0.3, 1.0]),
-    _tpsgd("l1", [0.3, 1.0, 3.0]),
-    _tpsgd("cross_entropy", [3.0, 10.0, 30.0]),
-    _backprop(
-        "random frozen hidden",
-        freeze_hidden=[True],
-        optimiser=["adam"],
-        learning_rate=[1e-3, 3e-3, 1e-2],
-    ),
-    _backprop("backprop, SGD momentum", optimiser=["sgd"], learning_rate=[3e-3, 1e-2, 3e-2, 1e-1]),
-    _backprop("backprop, Adam", optimiser=["adam"], learning_rate=[1e-4, 3e-4, 1e-3, 3e-3]),
+NAME = "local_learning"
+TASKS: Mapping[str, Loader] = local_tasks.TASKS
+COLUMNS = (
+    "task",
+    "method",
+    "accuracy",
+    "to backprop",
+    "CPU s",
+    "peak kB",
+    "kB per sample",
+    "activations kB",
+    "MMACs",
+    "chosen on validation",
 )
+# What one more sample adds to the peak is measured between two batches that are large enough for
+# activations to outweigh gradients, which cancel.
+SMALL_BATCH, LARGE_BATCH = 4096, 8192
+
+Records = list[dict[str, Any]]
 
 
-def run(options: Options) -> Report | None:
-    """Run every method on every task that has its data; None where no task has."""
-    tasks = list(_tasks(options))
-    return compare(tasks, options) if tasks else None
+def run(
+    options: Options, keys: Sequence[str] | None = None, only: Sequence[str] = ()
+) -> Report | None:
+    """Run the methods whose names hold one of `only` (all, if empty) on the tasks of these keys.
+
+    Each task leaves its own files in the folder of results. None where no task has its data.
+    """
+    records: Records = []
+    for task in _loaded(keys or list(TASKS), options):
+        methods = [m for m in METHODS[task.kind] if not only or any(o in m.name for o in only)]
+        part = compare(task, options, methods)
+        if part and options.out is not None:
+            report(part, f"{NAME}-{task.key}").publish(options.out, record=False)
+        records += part
+    return report(records) if records else None
 
 
-def compare(tasks: Sequence[Task], options: Options, methods: Sequence[Method] = METHODS) -> Report:
-    """Return the table of all methods on the tasks."""
-    records = []
-    for task in tasks:
-        for method in methods:
-            settings = method.settings[0] if options.quick else method.tune(task)
-            for seed in options.seed_range:
-                start = time.process_time()
-                model = method.fit(task, task.train, seed, settings)
-                seconds = time.process_time() - start
-                score = task.score(model, task.test)
-                run_of = {"task": task.name, "method": method.name, "seed": seed}
-                chosen = ", ".join(f"{name}={value}" for name, value in settings.items())
-                records.append({**run_of, "accuracy": score, "seconds": seconds, "chosen": chosen})
-            print(f"{task.name}: {method.name} ({chosen}): {score:.3f}", file=sys.stderr)
+def compare(task: Task, options: Options, methods: Sequence[Method]) -> Records:
+    """Return one record for each method and seed."""
+    records: Records = []
+    for method in methods:
+        seeds = options.seed_range
+        if method.is_relative and task.relative_seeds is not None:
+            seeds = seeds[: task.relative_seeds]
+        try:
+            found = _runs(task, method, seeds, quick=options.quick)
+        except TorchAbsentError as error:
+            print(f"SKIPPED {task.key}, {method.name}: {error}", file=sys.stderr)
+            continue
+        accuracy = np.mean([each["accuracy"] for each in found])
+        chosen = found[0]["chosen"]
+        print(f"{task.key}: {method.name} ({chosen}): {accuracy:.4f}", file=sys.stderr, flush=True)
+        records += found
+    return records
+
+
+def _runs(task: Task, method: Method, seeds: range, *, quick: bool) -> Records:
+    start = time.process_time()
+    settings = method.start if quick else method.tune(task)
+    tuning_seconds = time.process_time() - start
+    about = {
+        "key": task.key,
+        "task": task.name,
+        "method": method.name,
+        "chosen": method.describe(settings),
+        "n_train": len(task.train),
+        "n_test": len(task.test),
+        "epochs": task.epochs,
+        "batch": task.batch_size,
+        "tuning_seconds": tuning_seconds,
+        "quick": quick,
+    }
+    records: Records = []
+    cost: dict[str, float | None] = {}
+    for seed in seeds:
+        start = time.process_time()
+        model = method.fit(task, task.train, seed, settings)
+        seconds = time.process_time() - start
+        score = task.score(model, task.test)
+        cost = cost or update_cost(task, method, model)
+        records.append({**about, "seed": seed, "accuracy": score, "seconds": seconds, **cost})
+    return records
+
+
+def update_cost(task: Task, method: Method, model: Any) -> dict[str, float | None]:
+    """Bytes and products of one update: measured, and by formula where there is one."""
+    per_sample = None
+    peak = update_peak(model, task, task.batch_size)
+    if peak is not None and task.kind == "dense":
+        small, large = (update_peak(model, task, n) for n in (SMALL_BATCH, LARGE_BATCH))
+        if small is not None and large is not None:
+            per_sample = (large - small) / (LARGE_BATCH - SMALL_BATCH)
+    cost: dict[str, float | None] = {"peak_bytes": peak, "bytes_per_sample": per_sample}
+    if method.rule is not None:
+        n_classes = int(task.y.max()) + 1
+        stack = DenseStack((task.X.shape[1], *task.hidden, n_classes), task.batch_size)
+        cost["activation_bytes"] = stack.activation_bytes(method.rule)
+        cost["macs"] = stack.macs(method.rule)
+    return cost
+
+
+# -- the table --------------------------------------------------------------------------------
+
+
+def report(records: Sequence[Mapping[str, Any]], name: str = NAME) -> Report:
+    """Return the table of these runs."""
     return Report(
-        name="local_learning",
+        name=name,
         title="Local learning: test accuracy of the same network under different rules, %",
-        protocol=_protocol(tasks, options),
-        columns=("task", "method", "accuracy", "CPU s", "chosen on validation"),
+        protocol=_protocol(records),
+        columns=COLUMNS,
         rows=_rows(records),
         records=records,
     )
 
 
+def gathered(folders: Sequence[Path]) -> Records:
+    """Return the runs that earlier calls left in these folders; of the same run the last counts.
+
+    Raises
+    ------
+    FileNotFoundError
+        A folder holds none.
+    """
+    runs: dict[tuple[str, str], Records] = {}
+    for folder in folders:
+        paths = sorted(folder.glob(f"{NAME}-*.json"))
+        if not paths:
+            raise FileNotFoundError(f"{folder} holds no {NAME}-*.json: was it given by --out?")
+        for path in paths:
+            page = json.loads(path.read_text())
+            if page["machine"] != machine():
+                print(
+                    f"{path.name} was made on another machine: {page['machine']}", file=sys.stderr
+                )
+            found = _grouped(page["runs"])
+            runs.update(found)
+    keys = list(TASKS)
+    ordered = sorted(runs, key=lambda place: keys.index(place[0]) if place[0] in keys else -1)
+    return [record for place in ordered for record in runs[place]]
+
+
+def _grouped(records: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Records]:
+    groups: dict[tuple[str, str], Records] = {}
+    for record in records:
+        groups.setdefault((record["key"], record["method"]), []).append(dict(record))
+    return groups
+
+
 def _rows(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    groups = _grouped(records)
+    most = max(len(runs) for runs in groups.values())
+    mean = {place: float(np.mean([r["accuracy"] for r in g])) for place, g in groups.items()}
     rows = []
-    for task, method in dict.fromkeys((each["task"], each["method"]) for each in records):
-        runs = [each for each in records if (each["task"], each["method"]) == (task, method)]
-        seconds = float(np.mean([each["seconds"] for each in runs]))
+    for (key, method), runs in groups.items():
+        first = runs[0]
         accuracy = mean_and_sd([each["accuracy"] for each in runs], n_digits=2)
-        rows.append([task, method, accuracy, f"{seconds:.1f}", str(runs[0]["chosen"])])
+        if len(runs) < most:
+            accuracy += f" ({len(runs)})"
+        bars = [m for (k, name), m in mean.items() if k == key and name.startswith("backprop")]
+        gap = f"{100 * (mean[key, method] - max(bars)):+.2f}" if bars else ABSENT
+        rows.append(
+            [
+                first["task"],
+                method,
+                accuracy,
+                gap,
+                f"{np.mean([each['seconds'] for each in runs]):.1f}",
+                _scaled(first.get("peak_bytes"), 1e3, 0),
+                _scaled(first.get("bytes_per_sample"), 1e3, 2),
+                _scaled(first.get("activation_bytes"), 1e3, 0),
+                _scaled(first.get("macs"), 1e6, 1),
+                first["chosen"],
+            ]
+        )
     return rows
 
 
-def _protocol(tasks: Sequence[Task], options: Options) -> str:
-    sizes = "; ".join(f"{t.name}: {len(t.train)} train, {len(t.test)} test" for t in tasks)
-    quick = "; quick: a part of the data, no tuning" if options.quick else ""
+def _scaled(value: float | None, unit: float, n_digits: int) -> str:
+    return ABSENT if value is None else f"{value / unit:,.{n_digits}f}"
+
+
+def _protocol(records: Sequence[Mapping[str, Any]]) -> str:
+    sizes = dict.fromkeys(
+        f"{r['task']}: {r['n_train']:,} train, {r['n_test']:,} test, {r['epochs']} epochs, "
+        f"batch {r['batch']}"
+        for r in records
+    )
+    n_seeds = 1 + max(r["seed"] for r in records)
+    quick = " Quick: a part of the data, no tuning." if any(r["quick"] for r in records) else ""
     return (
-        f"{sizes}; {EPOCHS} epochs, batch {BATCH_SIZE}; {len(options.seed_range)} seeds, "
-        f"mean ± standard deviation{quick}."
+        f"{n_seeds} seeds, or as many as stand behind the accuracy in brackets; mean ± standard "
+        "deviation. To backprop: points above the better of the two. Peak: allocated by one "
+        "update of a batch in NumPy, measured; per sample: what one more sample in a batch adds "
+        "to it, so activations without gradients; activations and multiply-accumulates (MACs) of "
+        "one update by formula. A star marks the first or last rate of those tried.\n\n"
+        f"{'; '.join(sizes)}.{quick}"
     )
 
 
-# -- tasks ------------------------------------------------------------------------------------
+# -- command line -----------------------------------------------------------------------------
 
 
-def _tasks(options: Options) -> Iterator[Task]:
-    n_rows = QUICK_ROWS if options.quick else None
-    try:
-        yield _fashion(n_rows or FASHION_ROWS)
-    except ArchiveUnavailableError as error:
-        print(f"SKIPPED Fashion-MNIST: {error}", file=sys.stderr)
-    try:
-        yield features_task(pacs_features(options.data_dir), n_rows)
-    except DataAbsentError as error:
-        print(f"SKIPPED PACS: {error}", file=sys.stderr)
+def _loaded(keys: Sequence[str], options: Options) -> Iterator[Task]:
+    for key in keys:
+        try:
+            task = TASKS[key](options.data_dir)
+        except (ArchiveUnavailableError, DataAbsentError) as error:
+            print(f"SKIPPED {key}: {error}", file=sys.stderr)
+        else:
+            yield task.shortened() if options.quick else task
 
 
-def _fashion(n_rows: int) -> Task:
-    (images, y), (test_images, test_y) = fashion.load()
-    X = np.concatenate([images, test_images]).reshape(-1, 784).astype(np.float32)
-    X /= 255
-    rows = np.arange(len(X))
-    train, test = rows[: len(images)], rows[len(images) :]
-    group = np.zeros(len(X), np.int64)
-    name = "Fashion-MNIST pixels, 784-500-10"
-    return Task(name, X, np.concatenate([y, test_y]), group, train[:n_rows], test, 500)
-
-
-def features_task(data: FeatureSet, n_rows: int | None = None, hidden: int = 256) -> Task:
-    """All domains of a feature set learned together."""
-    stream = domain_stream(data, seed=0)
-    train = np.random.default_rng(0).permutation(np.concatenate(stream.train))[:n_rows]
-    name = f"PACS, Lite0 features, {data.X.shape[1]}-{hidden}-{len(data.classes)}"
-    return Task(name, data.X, data.y, data.domain, train, np.concatenate(stream.test), hidden)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the tasks that are named, or make one table of the results in some folders."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--tasks", nargs="+", metavar="KEY", choices=list(TASKS), help="which")
+    arguments.add_argument("--methods", nargs="+", default=[], help="parts of their names")
+    arguments.add_argument("--from", dest="folders", nargs="+", type=Path, metavar="FOLDER")
+    parsed = arguments.parse_args(argv)
+    options = from_arguments(parsed)
+    if parsed.folders:
+        table: Report | None = report(gathered(parsed.folders))
+    else:
+        table = run(options, parsed.tasks, parsed.methods)
+    if table is not None:
+        table.publish(options.out, record=options.record)
 
 
 if __name__ == "__main__":
-    options = parse(__doc__)
-    report = run(options)
-    if report is not None:
-        report.publish(options.out, record=options.record)
+    main()

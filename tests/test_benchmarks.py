@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import continual, features, local_learning, reporting
+from benchmarks import continual, features, local_learning, local_tasks, reporting
 from benchmarks.continual_peers import PEERS, Outcome, Peer, accuracy
 from benchmarks.features import FeatureSet
 from benchmarks.options import Options, parse
@@ -160,30 +160,18 @@ def test_with_few_labels_the_runtime_gets_no_more_of_them() -> None:
     assert 0 < outcome.n_labels <= 5 * 3 * 2
 
 
-def test_the_local_learning_benchmark_tunes_on_training_data_and_runs_every_method(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(local_learning, "EPOCHS", 2)
-    task = local_learning.features_task(toy(), hidden=8)
-    learn, choose = task.tuning_split()
-    assert not set(learn.tolist()) & set(choose.tolist())
-    assert set(learn.tolist()) | set(choose.tolist()) == set(task.train.tolist())
-    report = local_learning.compare([task], Options(seeds=2))
-    assert len(report.rows) == len(local_learning.METHODS)
-    assert len(report.records) == 2 * len(local_learning.METHODS)
-    assert all(0 <= record["accuracy"] <= 1 for record in report.records)
-
-
 def test_without_its_data_a_benchmark_is_skipped_with_a_message(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def absent() -> None:
         raise ArchiveUnavailableError("no such client")
 
-    monkeypatch.setattr(local_learning.fashion, "load", absent)
+    tasks = {"fashion": local_learning.TASKS["fashion"], "pacs": local_learning.TASKS["pacs"]}
+    monkeypatch.setattr(local_learning, "TASKS", tasks)
+    monkeypatch.setattr(local_tasks.fashion, "load", absent)
     assert command.main(["local_learning", "continual", "--data-dir", str(tmp_path)]) == 0
     said = capsys.readouterr().err
-    assert "SKIPPED Fashion-MNIST" in said
+    assert "SKIPPED fashion: no such client" in said
     assert said.count("pacs_128.tar not found") == 2
 
 

@@ -61,7 +61,9 @@ class BackpropClassifier:
         return np.asarray(np.clip((X - self._mean) * self._scale, -10, 10), dtype=np.float32)
 
     def _parameters(self) -> list[Matrix]:
-        return [*self.weights, *self.biases]
+        """Weights, then biases, of the layers that learn."""
+        first = len(self.hidden) if self.freeze_hidden else 0
+        return [*self.weights[first:], *self.biases[first:]]
 
     def _forward(self, X: Matrix) -> list[Matrix]:
         """Return the outputs of every layer, X first, logits last."""
@@ -82,20 +84,18 @@ class BackpropClassifier:
         delta /= len(y)
         by_weight: list[Matrix] = []
         by_bias: list[Matrix] = []
-        for W, h in zip(reversed(self.weights), reversed(outputs[:-1]), strict=True):
+        for i in reversed(range(len(self.weights))):
+            h = outputs[i]
             by_weight.insert(0, delta.T @ h)
             by_bias.insert(0, delta.sum(axis=0))
-            slope = 1 - h * h if self.activation == "tanh" else (h > 0).astype(np.float32)
-            delta = (delta @ W) * slope
+            if i == 0 or self.freeze_hidden:  # nothing below learns
+                break
+            delta = delta @ self.weights[i]
+            delta *= 1 - h * h if self.activation == "tanh" else h > 0
         return [*by_weight, *by_bias]
 
     def _update(self, gradients: list[Matrix], rate: float, t: int) -> None:
-        n_layers = len(self.weights)
-        for i, (p, g, (m, v)) in enumerate(
-            zip(self._parameters(), gradients, self._moments, strict=True)
-        ):
-            if self.freeze_hidden and i % n_layers < n_layers - 1:
-                continue
+        for p, g, (m, v) in zip(self._parameters(), gradients, self._moments, strict=True):
             if self.optimiser == "sgd":
                 m += g - 0.1 * m  # momentum 0.9
                 p -= rate * m
