@@ -17,6 +17,8 @@ NAMES = (
     "classify",
     "adaptors",
     "local_learning",
+    "incremental",
+    "selection",
     "search",
     "continual",
 )

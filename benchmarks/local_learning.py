@@ -1,10 +1,10 @@
 """tpSGD against backpropagation, its relatives and no hidden learning, on networks of one shape.
 
-Tasks and their shapes are in `local_tasks`, methods and their rates in `local_methods`. Rates, and
-the activation of the peers, are chosen per task and method on a part of the training data; the test
-data are used once per seed. Epochs, batch size and the linear fall of the rates are the same for
-all. A long table is made in parts: `--tasks mnist --out FOLDER` leaves one file for each task, and
-`--from FOLDER --record` makes one table of them.
+Tasks and their shapes are in `local_tasks`, methods and their rates in `local_methods`, recurrent
+networks in `local_sequences`. Rates, and activations where there is a choice, are chosen per task
+and method on a part of the training data; the test data are used once per seed. Epochs, batch size
+and the linear fall of the rates are the same for all. A long table is made in parts: `--tasks mnist
+--out FOLDER` leaves one file for each task, `--from FOLDER --record` makes one table of them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import local_tasks
-from benchmarks.local_methods import METHODS, Method, update_peak
+from benchmarks import local_methods, local_sequences, local_tasks
+from benchmarks.local_methods import Method, update_peak
 from benchmarks.local_tasks import Loader, Task
 from benchmarks.memory import DenseStack
 from benchmarks.options import Options, from_arguments, parser
@@ -29,7 +29,8 @@ from examples.datasets.archives import ArchiveUnavailableError
 from examples.datasets.pacs import DataAbsentError
 
 NAME = "local_learning"
-TASKS: Mapping[str, Loader] = local_tasks.TASKS
+TASKS: Mapping[str, Loader] = {**local_tasks.TASKS, **local_sequences.TASKS}
+METHODS: Mapping[str, Sequence[Method]] = {**local_methods.METHODS, **local_sequences.METHODS}
 COLUMNS = (
     "task",
     "method",

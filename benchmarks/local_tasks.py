@@ -20,6 +20,7 @@ from benchmarks.splits import domain_stream, hold_out
 from examples.datasets import corruptions, digits, fashion, letter, mnist
 
 EPOCHS, BATCH_SIZE = 12, 32
+CONVOLUTIONAL_EPOCHS = 8
 # All 60,000 images for each setting and seed: larger batches and fewer passes make it affordable.
 WHOLE_EPOCHS, WHOLE_BATCH = 10, 64
 TUNING_ROWS, WHOLE_TUNING_ROWS = 4_000, 8_000
@@ -137,7 +138,8 @@ def _part(key: str, hidden: tuple[int, ...]) -> Task:
 
 def _convolutional(key: str, name: str, load: Callable[[], Images]) -> Task:
     title = f"{name}, {PART_ROWS:,} rows, two convolutions 16, 32"
-    return image_task(key, title, load(), (16, 32), PART_ROWS, kind="convolutional")
+    choices = {"kind": "convolutional", "epochs": CONVOLUTIONAL_EPOCHS}
+    return image_task(key, title, load(), (16, 32), PART_ROWS, **choices)
 
 
 # -- features ---------------------------------------------------------------------------------
