@@ -99,10 +99,16 @@ class MatrixLayer(LocalLayer):
             out[rows] = self._outward(self._activation.function(Z))
         return out
 
-    def learn(self, X: Array, goal: Goal, rate: float) -> Array:
-        """Take one step towards the goal's codes; return the output from before it."""
+    def learn(self, X: Array, goal: Goal, rate: float, *, owned: bool = False) -> Array:
+        """Take one step towards the goal's codes; return the output from before it.
+
+        An input that is ``owned`` by the layer makes room for the output, chunk by chunk.
+        """
+        owned = owned or self.spec.normalise
         X = self._inward(X)
-        out = np.empty((len(X), *self.output_shape), dtype=np.float32)
+        out = _room(X, self.output_shape) if owned else None
+        if out is None:
+            out = np.empty((len(X), *self.output_shape), dtype=np.float32)
         scale = self._scale(self._length(X, goal.weights), rate)
         steps: dict[str, Array] = {}
         excessive = False
@@ -114,9 +120,9 @@ class MatrixLayer(LocalLayer):
             delta, over = clipped(delta, rate * self.rate_factor)
             excessive |= over
             delta *= scale if goal.weights is None else goal.weights[rows, None, None] * scale
-            out[rows] = self._outward(h)
             for name, part in self._gradient(delta, A).items():
                 steps[name] = steps[name] + part if name in steps else part
+            out[rows] = self._outward(h)  # last: it may take the place of A
         if not (excessive and self._refuse(rate)):
             self._move(steps)
         return out
@@ -197,10 +203,10 @@ class DenseLayer(MatrixLayer):
         """Return the output for each row of X, (n_samples, n_units), independent of other rows."""
         return self._output(self._inward(X))
 
-    def learn(self, X: Array, goal: Goal, rate: float) -> Array:
+    def learn(self, X: Array, goal: Goal, rate: float, *, owned: bool = False) -> Array:
         """Take one step towards the goal's codes; return the output from before it."""
         if len(X) > 1 or not self.is_plain:
-            return super().learn(X, goal, rate)
+            return super().learn(X, goal, rate, owned=owned)
         return self._learn_one(self._inward(X), goal, rate)
 
     def descend(self, X: Array, delta: Array, weights: Array | None, rate: float) -> None:
@@ -242,6 +248,13 @@ class DenseLayer(MatrixLayer):
         h = np.empty((len(X), self.n_units), dtype=np.float32)
         kernels().dense(X, self.weights, self.bias, self._activation.code, h)
         return h
+
+
+def _room(X: Array, shape: Shape) -> Array | None:
+    """Return the front of X's memory as an array of samples of this shape, if they fit."""
+    if prod(shape) > prod(X.shape[1:]) or not X.flags.c_contiguous or not X.flags.writeable:
+        return None
+    return X.reshape(-1)[: len(X) * prod(shape)].reshape(len(X), *shape)
 
 
 def as_shape(shape: int | Shape) -> Shape:

@@ -206,7 +206,8 @@ class TargetProjectionNetwork:
             w /= w.max()  # only ratios matter; small ones would underflow
         for i, layer in enumerate(self.layers):
             goal = self._targets.goal(i, y, self._loss, w)
-            h = layer.learn(h, goal, hidden_learning_rate)
+            # What a layer below put out is of no use to anyone else.
+            h = layer.learn(h, goal, hidden_learning_rate, owned=i > 0)
         self._learn_output(h.reshape(len(h), -1), y, w, learning_rate)
 
     def decision_function(self, X: npt.ArrayLike) -> Array:

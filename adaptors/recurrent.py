@@ -231,7 +231,7 @@ class RecurrentLayer(LocalLayer):
             kernels().leaky(*cell, self.spec.leak, states)
         return states.reshape(len(X), *self.output_shape)
 
-    def learn(self, X: Array, goal: Goal, rate: float) -> Array:
+    def learn(self, X: Array, goal: Goal, rate: float, *, owned: bool = False) -> Array:
         """Take one step towards the goal's codes; return the output from before it."""
         X = self._inward(X)
         n = len(X)

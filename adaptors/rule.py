@@ -105,8 +105,11 @@ class LocalLayer:
         """Return the output for each sample of X."""
         raise NotImplementedError
 
-    def learn(self, X: Array, goal: Goal, rate: float) -> Array:
-        """Take one step towards the goal's codes; return the output from before it."""
+    def learn(self, X: Array, goal: Goal, rate: float, *, owned: bool = False) -> Array:
+        """Take one step towards the goal's codes; return the output from before it.
+
+        An input that is ``owned`` by the layer may be overwritten.
+        """
         raise NotImplementedError
 
     @property

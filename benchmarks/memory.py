@@ -52,7 +52,7 @@ class DenseStack:
     --------
     >>> stack = DenseStack((784, 500, 500, 10), batch_size=32)
     >>> stack.activation_bytes("backprop"), stack.activation_bytes("local")
-    (229632, 164352)
+    (129280, 64000)
     >>> round(stack.macs("local") / stack.macs("backprop"), 2)
     0.84
     """
@@ -62,11 +62,16 @@ class DenseStack:
     bytes_per_value: int = 4
 
     def activation_bytes(self, rule: Rule) -> int:
-        """Inputs and outputs held at once: of all layers, or of the one that is learning."""
+        """Outputs held at once: of all layers, or of the one that is learning and the one below.
+
+        The samples themselves, which the caller has, are not counted. A layer that is not wider
+        than the one below puts its outputs in the place of its inputs.
+        """
         if rule == "backprop":
-            values = sum(self.sizes)
+            values = sum(self.sizes[1:])
         else:
-            values = max(n_in + n_out for n_in, n_out in pairwise(self.sizes))
+            pairs = pairwise(self.sizes[1:])
+            values = max([self.sizes[1], *(a if b <= a else a + b for a, b in pairs)])
         return self.batch_size * values * self.bytes_per_value
 
     def gradient_bytes(self, rule: Rule) -> int:

@@ -20,8 +20,10 @@ def test_the_examples_hold():
 
 
 def test_activations_by_hand():
-    assert STACK.activation_bytes("backprop") == 4 * 10 * (5 + 7 + 3 + 2)
-    assert STACK.activation_bytes("local") == 4 * 10 * (5 + 7)
+    assert STACK.activation_bytes("backprop") == 4 * 10 * (7 + 3 + 2)
+    assert STACK.activation_bytes("local") == 4 * 10 * 7
+    wider = DenseStack((5, 3, 7, 2), batch_size=10)
+    assert wider.activation_bytes("local") == 4 * 10 * (3 + 7)
 
 
 def test_gradients_and_targets_by_hand():
@@ -89,3 +91,21 @@ def test_backpropagation_grows_with_depth_as_the_formula_says():
 def test_target_projection_needs_no_more_for_depth():
     assert measured(6, "local") < 1.05 * measured(3, "local")
     assert measured(6, "local") < 0.75 * measured(6, "backprop")
+
+
+def test_six_layers_keep_a_quarter_of_the_activations_of_backpropagation():
+    rng = np.random.default_rng(0)
+    net = TargetProjectionNetwork([Dense(64)] * 5, 64, 10, "cross_entropy", random_state=0)
+    peer = BackpropClassifier((64,) * 5, epochs=1)
+
+    def peaks(n):
+        X, y = rng.normal(size=(n, 64)).astype(np.float32), rng.integers(10, size=n)
+        net.step(X, y)
+        peer.fit(X, y)
+        local = peak_bytes(lambda: net.step(X, y))
+        return local, peak_bytes(lambda: peer._gradients(X, y))
+
+    # Batches so large that what does not grow with them, gradients and chunks, cancels.
+    small, large = peaks(8192), peaks(16384)
+    local, backprop = (b - a for a, b in zip(small, large, strict=True))
+    assert local <= backprop / 4

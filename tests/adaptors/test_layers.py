@@ -349,3 +349,30 @@ def test_a_state_of_the_first_version_is_still_read():
     for one in (net, old):
         one.step(X, y)
     assert_same_arrays(arrays(net), arrays(old))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("spec", [Dense(3), Dense(7, "relu"), Dense(6, normalise=True), Dense(9)])
+def test_an_input_that_may_be_overwritten_changes_nothing_else(spec, weighted):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(5_000, 7)).astype(np.float32)
+    y = rng.integers(3, size=len(X))
+    codes = rng.normal(size=(3, spec.n_units)).astype(np.float32)
+    weights = rng.uniform(size=len(X)).astype(np.float32) if weighted else None
+    goal = Goal(codes, y, LOSSES["cross_entropy"], weights)
+    kept, reused = (spec.build(7, np.random.default_rng(1)) for _ in range(2))
+    before = X.copy()
+    out = kept.learn(X, goal, 1.0)
+    np.testing.assert_array_equal(X, before)
+    again = reused.learn(X, goal, 1.0, owned=True)
+    np.testing.assert_array_equal(again, out)
+    assert_same_arrays(reused.arrays, kept.arrays)
+    assert np.shares_memory(again, X) == (spec.n_units <= 7 and not spec.normalise)
+
+
+def test_samples_of_the_caller_are_never_overwritten():
+    X = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
+    before = X.copy()
+    net = TargetProjectionNetwork([Dense(6), Dense(4), Dense(4, normalise=True)], 6, 2)
+    net.step(X, np.arange(20) % 2)
+    np.testing.assert_array_equal(X, before)
