@@ -3,9 +3,10 @@
 Pure functions of arrays; where the buffer is and when it is full is not known here. A choice is
 returned as ascending indices, so that the order of arrival survives.
 
-Compare any score with `keep_random`. Measured (`benchmarks/results/selection.md`, three tasks): small
-buffers of the hardest samples by EL2N lose tens of points to a balanced random choice, because the
-hardest samples are no fair picture of their class; herding gains where features are good.
+Compare any score with `keep_random`. Measured (`benchmarks/results/selection.md`, three tasks):
+small buffers of the hardest samples by EL2N lose tens of points to a balanced random choice,
+because the hardest samples are no fair picture of their class; herding gains where features are
+good.
 """
 
 from __future__ import annotations

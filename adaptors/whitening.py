@@ -1,9 +1,9 @@
 """What a layer remembers of its inputs, so that its steps lead straight to where they should.
 
 Inputs that are correlated, or far from a mean of zero as behind a relu, make the loss a narrow
-valley: a gradient crosses it back and forth and hardly moves along it. A step multiplied by the inverse
-of the inputs' second moment does not see the valley. Only the inputs matter, no error from above:
-the input half of K-FAC (Martens and Grosse 2015), alone as in FOOF (Benzing, ICML 2022).
+valley: a gradient crosses it back and forth and hardly moves along it. A step multiplied by the
+inverse of the inputs' second moment does not see the valley. Only the inputs matter, no error from
+above: the input half of K-FAC (Martens and Grosse 2015), alone as in FOOF (Benzing, ICML 2022).
 
 `SecondMoment` is whole and costs the square of the width. `Mean` is for wider layers: it takes away
 the mean alone, the longest side of the valley behind a relu.

@@ -224,7 +224,8 @@ def _protocol(records: Sequence[Mapping[str, Any]]) -> str:
         f"{n_seeds} seeds, or as many as stand behind the accuracy in brackets; mean ± standard "
         "deviation. To backprop: points above the better of the two. Peak: allocated by one "
         "update of a batch in NumPy, measured; per sample: what one more sample in a batch adds "
-        "to it, so activations without gradients; activations (the samples not counted) and multiply-accumulates (MACs) of "
+        "to it, so activations without gradients; activations (the samples not counted) and "
+        "multiply-accumulates (MACs) of "
         "one update by formula. A star marks the first or last rate of those tried.\n\n"
         f"{'; '.join(sizes)}.{quick}"
     )
