@@ -36,7 +36,7 @@ MAX_SAMPLES: Final = 2000
 N_DRAWS: Final = 5
 
 
-class Trial(NamedTuple):
+class Evidence(NamedTuple):
     """What a proxy may look at: the candidate, what it puts out untrained, class indices.
 
     ``outputs`` are those of one draw of weights, its taps first; ``features`` are the softmax's
@@ -50,19 +50,19 @@ class Trial(NamedTuple):
 
 
 # Every one: higher is meant to be better.
-PROXIES: Final[Mapping[str, Callable[[Trial], float]]] = {
-    "expressivity": lambda trial: proxies.expressivity(trial.outputs),
-    "effective_rank": lambda trial: proxies.effective_rank(trial.outputs[-1]),
-    "progressivity": lambda trial: proxies.progressivity(trial.outputs),
-    "naswot": lambda trial: proxies.naswot(trial.outputs[-1]),
-    "alignment": lambda trial: proxies.alignment(trial.outputs[-1], trial.y),
-    "nearest_mean": lambda trial: float(
-        np.mean([proxies.nearest_mean_accuracy(F, trial.y) for F in trial.features])
+PROXIES: Final[Mapping[str, Callable[[Evidence], float]]] = {
+    "expressivity": lambda seen: proxies.expressivity(seen.outputs),
+    "effective_rank": lambda seen: proxies.effective_rank(seen.outputs[-1]),
+    "progressivity": lambda seen: proxies.progressivity(seen.outputs),
+    "naswot": lambda seen: proxies.naswot(seen.outputs[-1]),
+    "alignment": lambda seen: proxies.alignment(seen.outputs[-1], seen.y),
+    "nearest_mean": lambda seen: float(
+        np.mean([proxies.nearest_mean_accuracy(F, seen.y) for F in seen.features])
     ),
-    "ridge_fit": lambda trial: proxies.ridge_fit(trial.outputs[-1], trial.y),
-    "tap_fit": lambda trial: proxies.ridge_fit(trial.outputs[0], trial.y),
-    "n_params": lambda trial: float(trial.candidate.n_params),
-    "n_macs": lambda trial: float(trial.candidate.n_macs),
+    "ridge_fit": lambda seen: proxies.ridge_fit(seen.outputs[-1], seen.y),
+    "tap_fit": lambda seen: proxies.ridge_fit(seen.outputs[0], seen.y),
+    "n_params": lambda seen: float(seen.candidate.n_params),
+    "n_macs": lambda seen: float(seen.candidate.n_macs),
 }
 # Three questions: what the taps could say, how far classes keep apart in untrained features, and
 # how much there is to learn with. Any one alone is worse: the fit of the taps sees no adaptor, the
@@ -215,8 +215,8 @@ def scored(
         view = views["vectors" if c.kind in DENSE_KINDS else "maps"]
         # Without weights of its own every draw is the same.
         draws = [AdaptorNetwork(c, rng).outputs(view) for _ in range(N_DRAWS if c.layers else 1)]
-        trial = Trial(c, draws[0], [outputs[-1] for outputs in draws], y)
-        scores.append({name: proxy(trial) for name, proxy in PROXIES.items()})
+        seen = Evidence(c, draws[0], [outputs[-1] for outputs in draws], y)
+        scores.append({name: proxy(seen) for name, proxy in PROXIES.items()})
     return scores
 
 
