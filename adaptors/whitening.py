@@ -96,7 +96,7 @@ class SecondMoment(_Running):
     >>> moment = SecondMoment.of_width(1)
     >>> rows = np.array([[3], [5]], dtype=np.float32)
     >>> round(moment.observe(Sums.of_rows(rows), 2), 1)  # two directions, a sample for each
-    1.4
+    2.1
     """
 
     name = "moment"
