@@ -18,13 +18,13 @@ from edge_runtime.slots import Slot
 
 if TYPE_CHECKING:
     from edge_runtime.encoders.base import Encoder
-    from edge_runtime.runtime import EdgeRuntime
+    from edge_runtime.parts import RuntimeParts
 
 KIND, VERSION = "edge-runtime state", 1
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def take(runtime: EdgeRuntime) -> tuple[dict[str, Any], Arrays]:
+def take(runtime: RuntimeParts) -> tuple[dict[str, Any], Arrays]:
     """Everything a runtime has learned."""
     arrays: Arrays = {}
     slot_headers = []
@@ -70,7 +70,7 @@ def check(header: Mapping[str, Any], encoder: Encoder | None) -> None:
         )
 
 
-def restore_slots(runtime: EdgeRuntime, header: Mapping[str, Any], arrays: Arrays) -> list[Slot]:
+def restore_slots(runtime: RuntimeParts, header: Mapping[str, Any], arrays: Arrays) -> list[Slot]:
     """The slots of a state, for a runtime of the same options."""
     slots: list[Slot] = []
     for entry in header["slots"]:

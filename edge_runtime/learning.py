@@ -1,0 +1,70 @@
+"""The half of the loop that takes labels: learn in a slot, or collect for a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edge_runtime.classes import indices_of
+from edge_runtime.errors import LabelError
+from edge_runtime.growth import grown_event
+from edge_runtime.parts import RuntimeParts
+from edge_runtime.pending import PendingSample
+from edge_runtime.records import Event, Label
+
+
+class Learning(RuntimeParts):
+    """What a runtime does with labels."""
+
+    def learn(self, sample_id: int, label: Label) -> list[Event]:
+        """Learn the label of a sample seen before, and return what came of it.
+
+        Raises
+        ------
+        LabelError
+            The sample was never seen, is forgotten, or has had its label; nothing has changed.
+        """
+        sample = self._pending.get(sample_id)
+        (k,), self.classes = indices_of([label], self.classes)
+        self._pending.remove(sample_id)
+        self._counters["labels"] += 1
+        self._has_unsaved = True
+        use = self._policy.on_label(sample_id, k)
+        if use == "learn" or not self._growth.collect(sample, k):
+            self._learn_in_slot(sample, k)
+            return []
+        return self._growth.decide(self.bank, sample_id) if use == "decide" else []
+
+    def learn_many(self, X: Sequence[Any], labels: Sequence[Label]) -> list[Event]:
+        """Learn a labelled batch of one domain at once: the first domain, or a new one.
+
+        The first batch becomes the first slot. A later one is put on trial as a drift's labels
+        are: a new slot is grown only if held-out labels say that it helps.
+        """
+        if len(X) != len(labels) or len(X) == 0:
+            raise LabelError(f"{len(X)} samples and {len(labels)} labels: expected as many, > 0")
+        indices, classes = indices_of(labels, self.classes)
+        features, y = self._reader.read(X), np.array(indices)
+        bank, self.classes = self.bank, classes
+        self._counters["labels"] += len(y)
+        self._has_unsaved = True
+        sample_id = self._pending.next_id
+        if bank.slots:
+            answers = bank.answer(features, len(classes))
+            answered = np.array([(answer.best, answer.slot or 0) for answer in answers])
+            return self._growth.put_on_trial(bank, features, y, answered, sample_id)
+        slot = bank.new_slot().start(features, y)
+        bank.add(slot)
+        bank.trim()
+        self._policy.on_calibrated(len(slot.calibration), slot.number)
+        return [grown_event(slot, None, sample_id)]
+
+    def _learn_in_slot(self, sample: PendingSample, k: int) -> None:
+        if not self.bank.slots:
+            self.bank.add(self.bank.new_slot())
+        slot = self.bank.get(sample.slot) if sample.slot is not None else self.bank.slots[0]
+        slot.learn(sample.features, k)
+        self.bank.trim()
+        self._policy.on_calibrated(len(slot.calibration), slot.number)

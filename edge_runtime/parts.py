@@ -1,0 +1,154 @@
+"""What a runtime is made of: reader, bank, policy, pending samples; what they cost and report.
+
+The base of `EdgeRuntime`: nothing here takes a sample or a label. Not here: the loop (`stepping`,
+`learning`), files (`persistence`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_runtime.bank import SlotBank
+from edge_runtime.classes import indices_of
+from edge_runtime.features import FeatureReader
+from edge_runtime.growth import MAX_COLLECTED, Growth
+from edge_runtime.pending import PendingSamples
+from edge_runtime.policy import Policy, PolicySettings
+from edge_runtime.records import Label
+from edge_runtime.slots import Slot, SlotSettings
+
+if TYPE_CHECKING:
+    from edge_runtime.encoders.base import Encoder
+
+DEFAULT_BUDGET_BYTES = 32 * 2**20
+
+
+class RuntimeParts:
+    """The parts of an `EdgeRuntime`, and what they hold."""
+
+    def __init__(
+        self,
+        encoder: Encoder | None = None,
+        classes: Sequence[Label] | None = None,
+        budget_bytes: int = DEFAULT_BUDGET_BYTES,
+        random_state: int = 0,
+        *,
+        policy: PolicySettings | None = None,
+        n_dims: int = 8192,
+        rank: int = 128,
+        hidden: tuple[int, ...] = (128,),
+        pending_samples: int = 256,
+        max_slots: int = 16,
+    ) -> None:
+        self.encoder = encoder
+        self.generation = 0
+        self.options: dict[str, Any] = {
+            "budget_bytes": budget_bytes,
+            "random_state": random_state,
+            "n_dims": n_dims,
+            "rank": rank,
+            "hidden": tuple(hidden),
+            "pending_samples": pending_samples,
+            "max_slots": max_slots,
+        }
+        self._reader = FeatureReader(encoder)
+        self._policy = Policy(policy or PolicySettings())
+        self._pending = PendingSamples(pending_samples)
+        self._counters = dict.fromkeys(("samples", "labels", "strange", "rejected", "asked"), 0)
+        self._bank: SlotBank | None = None
+        self._growth = Growth(self._policy)
+        self._directory: Path | None = None
+        self._has_unsaved = False
+        self.damaged: tuple[str, ...] = ()
+        _, self.classes = indices_of(classes or (), ())
+        if self._reader.n_features:
+            self._open_bank()
+
+    @property
+    def bank(self) -> SlotBank:
+        """The slots and what they share; opened when the width of a sample is known."""
+        return self._bank or self._open_bank()
+
+    @property
+    def slots(self) -> Sequence[Slot]:
+        """The slots, oldest first."""
+        return tuple(self._bank.slots) if self._bank is not None else ()
+
+    @property
+    def taps(self) -> Mapping[str, int]:
+        """Names and widths of the taps that samples are made of; empty before the first sample."""
+        return dict(self._reader.taps)
+
+    @property
+    def policy_settings(self) -> PolicySettings:
+        """Every threshold in force."""
+        return self._policy.settings
+
+    def _open_bank(self) -> SlotBank:
+        sizes = {name: self.options[name] for name in ("n_dims", "rank", "hidden")}
+        self._bank = SlotBank(
+            SlotSettings(tuple(self._reader.taps.values()), **sizes),
+            budget_bytes=self.options["budget_bytes"] - self._reserved_bytes,
+            max_slots=self.options["max_slots"],
+            seed=self.options["random_state"],
+        )
+        return self._bank
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """Counters and where the stream is: the part of the state that is no array."""
+        return {
+            "counters": dict(self._counters),
+            "next_id": self._pending.next_id,
+            "is_learning": self._policy.state == "learning",
+            "slot": self._policy.slot,
+        }
+
+    @progress.setter
+    def progress(self, saved: Mapping[str, Any]) -> None:
+        self._counters = {name: int(saved["counters"][name]) for name in self._counters}
+        self._pending.skip_to(int(saved["next_id"]))
+        if not saved["is_learning"]:
+            self._policy.resume(saved["slot"])
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of everything learned and buffered."""
+        slots = self._bank.n_bytes if self._bank is not None else 0
+        return self._pending.n_bytes + self._growth.n_bytes + slots
+
+    @property
+    def _reserved_bytes(self) -> int:
+        """Bytes that samples waiting for a label, and labels for a trial, may come to need."""
+        waiting = 4 * self.options["pending_samples"] + 2 * MAX_COLLECTED
+        return int(self._reader.n_features * waiting)
+
+    def status(self) -> Mapping[str, Any]:
+        """Slots, bytes, counters and calibration, as plain values: what an agent reports."""
+        return {
+            "state": self._policy.state,
+            "generation": self.generation,
+            "classes": list(self.classes),
+            "bytes": self.n_bytes,
+            "budget_bytes": self.options["budget_bytes"],
+            "damaged_generations": list(self.damaged),
+            "counters": dict(self._counters),
+            "false_alarm_rate": self._policy.settings.false_alarm_rate,
+            "current_slot": self._policy.slot,
+            "slots": [
+                {
+                    "slot": slot.number,
+                    "labels": slot.n_labels,
+                    "classes": int(np.count_nonzero(slot.domain.counts)),
+                    "adaptor": slot.adaptor is not None,
+                    "calibration_scores": len(slot.calibration),
+                    "cross_accuracy": slot.cross_accuracy,
+                    "bytes": slot.n_bytes,
+                }
+                for slot in self.slots
+            ],
+        }

@@ -1,0 +1,93 @@
+"""The half of the loop that takes samples: predict, notice, ask for labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from edge_runtime.bank import Answer
+from edge_runtime.errors import SampleError
+from edge_runtime.features import Matrix
+from edge_runtime.parts import RuntimeParts
+from edge_runtime.pending import PendingSample
+from edge_runtime.records import Event, Prediction
+
+
+class Stepping(RuntimeParts):
+    """What a runtime does with samples."""
+
+    def step(self, x: Any) -> Prediction:
+        """Predict one sample, and say what it makes the runtime notice.
+
+        Raises
+        ------
+        SampleError
+            The sample cannot be used; nothing has changed.
+        """
+        return self._take([x])[0]
+
+    def step_many(self, X: Sequence[Any]) -> list[Prediction]:
+        """The same as `step` for each sample in order, faster; a bad one refuses them all."""
+        if len(X) == 0:
+            raise SampleError("an empty batch of samples: is the stream empty?")
+        return self._take(X)
+
+    def run(self, stream: Iterable[Any]) -> Iterator[Prediction | Event]:
+        """Predict every sample of a stream; a bad one is counted and answered by an event.
+
+        Yields a `Prediction` for each good sample and a `rejected` event for each bad one.
+        """
+        for x in stream:
+            try:
+                yield self.step(x)
+            except SampleError as error:
+                self._counters["rejected"] += 1
+                yield Event("rejected", self._pending.next_id, f"bad sample skipped: {error}")
+
+    def peek(self, x: Any) -> Prediction:
+        """What `step` would answer, without taking notice: nothing changes, its id is -1."""
+        return self.peek_many([x])[0]
+
+    def peek_many(self, X: Sequence[Any]) -> list[Prediction]:
+        """`peek` at many samples at once."""
+        return [self._prediction(-1, answer, False, []) for answer in self._read(X)[1]]
+
+    def _take(self, X: Sequence[Any]) -> list[Prediction]:
+        features, answers = self._read(X)
+        return [self._take_row(x, answer) for x, answer in zip(features, answers, strict=True)]
+
+    def _read(self, X: Sequence[Any]) -> tuple[Matrix, list[Answer]]:
+        features = self._reader.read(X)
+        return features, self.bank.answer(features, len(self.classes))
+
+    def _take_row(self, x: Matrix, answer: Answer) -> Prediction:
+        """Let the policy see one answered sample, and keep it for its label."""
+        sample_id = self._pending.next_id
+        events, wants_label = self._policy.observe(sample_id, answer, self._growth.seems(x, answer))
+        pending = PendingSample(x.copy(), answer.slot, answer.best)
+        forgotten = self._pending.add(pending)
+        if forgotten is not None:
+            self._policy.forget(forgotten)
+        events += self._growth.tend(self.bank, sample_id)
+        self._counters["samples"] += 1
+        self._counters["strange"] += answer.p_value <= self._policy.settings.false_alarm_rate
+        self._counters["asked"] += wants_label
+        return self._prediction(sample_id, answer, wants_label, events)
+
+    def _prediction(
+        self, sample_id: int, answer: Answer, wants_label: bool, events: list[Event]
+    ) -> Prediction:
+        threshold = self._policy.settings.false_alarm_rate
+        return Prediction(
+            sample_id=sample_id,
+            label=self.classes[answer.best] if answer.best >= 0 else None,
+            probabilities=answer.probabilities,
+            slot=answer.slot,
+            ood_score=answer.ood_score,
+            p_value=answer.p_value,
+            is_ood=answer.p_value <= threshold,
+            wants_label=wants_label,
+            events=tuple(events),
+            threshold=threshold,
+            generation=self.generation,
+        )
