@@ -8,26 +8,26 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from enum import IntEnum
 from typing import Any, Final
 
 from edge_runtime.errors import EdgeRuntimeError
-from firmware_tools import encoder_commands, pack_commands
+from firmware_tools import (
+    board_commands,
+    encoder_commands,
+    monitor_commands,
+    pack_commands,
+    push_commands,
+)
+from firmware_tools.errors import ExitCode
 
-
-class ExitCode(IntEnum):
-    """What the shell sees. Argparse itself ends with USAGE."""
-
-    OK = 0
-    FAILED = 1
-    USAGE = 2
-    NO_LINK = 3
-    REFUSED = 4
-
+__all__ = ["ExitCode", "main"]
 
 GROUPS: Final[tuple[Callable[[Any], None], ...]] = (
     encoder_commands.register,
     pack_commands.register,
+    push_commands.register,
+    board_commands.register,
+    monitor_commands.register,
 )
 
 
@@ -51,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (EdgeRuntimeError, OSError) as error:
         print(f"edgectl: {error}", file=sys.stderr)
         return int(getattr(error, "exit_code", ExitCode.FAILED))
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
     return ExitCode.OK
 
 

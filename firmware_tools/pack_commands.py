@@ -61,7 +61,7 @@ def _add_requirements(group: Any) -> None:
 def make_key(arguments: argparse.Namespace) -> None:
     """Write the two halves and print the name that boards know the key by."""
     from edge_runtime.pack import key_hash
-    from firmware_tools.packing import generate_key, load_public_key
+    from firmware_tools.keys import generate_key, load_public_key
 
     private, public = generate_key(arguments.path)
     print(f"{private}: keep it secret, mode 0600")
@@ -74,8 +74,9 @@ def make_pack(arguments: argparse.Namespace) -> None:
     from edge_runtime.pack.container import write_image
     from firmware_tools import packing
     from firmware_tools.files import write_atomically
+    from firmware_tools.keys import load_private_key
 
-    key = packing.load_private_key(arguments.key)
+    key = load_private_key(arguments.key)
     version = Version.parse(arguments.version)
     parts = _ingredients(arguments)
     if arguments.encoder is not None:
@@ -136,7 +137,8 @@ def _threshold(text: str) -> tuple[str, float]:
 
 def show_pack(arguments: argparse.Namespace) -> None:
     """Print what a pack says of itself; one that is not whole is an error."""
-    from firmware_tools.packing import load_public_key, open_pack
+    from firmware_tools.keys import load_public_key
+    from firmware_tools.packing import open_pack
 
     keys = None if arguments.key is None else [load_public_key(arguments.key)]
     for name, value in _describe(open_pack(arguments.pack, keys)):

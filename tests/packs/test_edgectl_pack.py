@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from edge_runtime.pack import read_pack
 from firmware_tools.__main__ import ExitCode, main
-from firmware_tools.packing import load_private_key, load_public_key
+from firmware_tools.keys import load_private_key, load_public_key
 from tests.packs import making
 from tests.packs.making import GOLDEN, KEY, PINNED
 
