@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -36,6 +37,16 @@ class Place:
     head: Path | None
     learned: Path
     unpacked: Path
+
+
+def place_of(fields: Mapping[str, str | None]) -> Place:
+    """A place from the paths in text that came from another process (`selftest.Places`)."""
+    model, head = fields["model"], fields["head"]
+    learned, unpacked = fields["learned"], fields["unpacked"]
+    assert model is not None
+    assert learned is not None
+    assert unpacked is not None
+    return Place(Path(model), None if head is None else Path(head), Path(learned), Path(unpacked))
 
 
 def open_deployment(place: Place, *, carry_from: Path | None = None) -> tuple[EdgeRuntime, str]:

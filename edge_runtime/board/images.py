@@ -117,22 +117,28 @@ class ImageStore:
 
     def test(self, now: Now, run: Callable[[TestRequest], Verdict] = run_self_test) -> Verdict:
         """Let the candidate show in a child process that it runs; revert if it does not."""
+        verdict = run(self.begin_test())
+        self.end_test(verdict, now)
+        return verdict
+
+    def begin_test(self) -> TestRequest:
+        """What the self-test is to try; `end_test` takes its verdict."""
         self._write(self.record.take("begin_test"))
         candidate, active = self.record.candidate, self.record.active
         assert candidate is not None
-        verdict = run(
-            TestRequest(
-                self.places(candidate),
-                None if active is None else self.places(active),
-                self._limits.memory_bytes,
-            )
+        return TestRequest(
+            self.places(candidate),
+            None if active is None else self.places(active),
+            self._limits.memory_bytes,
         )
+
+    def end_test(self, verdict: Verdict, now: Now) -> None:
+        """Take the verdict: the candidate may run, or is given up."""
         if verdict.passed:
             note = f"learned state: {verdict.learned}" if verdict.learned else ""
             self._write(self._noted(self.record.take("pass_test"), note))
         else:
             self.revert(verdict.reason, now)
-        return verdict
 
     def begin_trial(self, now: Now, *, trial_s: float = TRIAL_S) -> None:
         """Run the tested candidate from now on, until it is confirmed, or the time is up."""

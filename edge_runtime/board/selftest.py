@@ -158,11 +158,11 @@ def main() -> None:
 
 
 def _try(request: dict[str, Any]) -> dict[str, Any]:
-    from edge_runtime.board.deploying import open_deployment
+    from edge_runtime.board.deploying import open_deployment, place_of
 
     active = request["active"]
     carry_from = Path(active["learned"]) if active else None
-    place = _place(request["candidate"])
+    place = place_of(request["candidate"])
     runtime, learned = open_deployment(place, carry_from=carry_from)
     answer: dict[str, Any] = {"learned": learned}
     canaries = _canaries(place)
@@ -174,18 +174,6 @@ def _try(request: dict[str, Any]) -> dict[str, Any]:
     # Kilobytes on Linux.
     answer["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return answer
-
-
-def _place(fields: dict[str, Any]) -> Place:
-    from edge_runtime.board.deploying import Place
-
-    head = fields["head"]
-    return Place(
-        Path(fields["model"]),
-        None if head is None else Path(head),
-        Path(fields["learned"]),
-        Path(fields["unpacked"]),
-    )
 
 
 def _canaries(place: Place) -> tuple[Any, Sequence[Any]] | None:
@@ -215,13 +203,13 @@ def _accuracy(runtime: EdgeRuntime, X: Any, labels: Sequence[Any]) -> float | No
 
 def _accuracy_of_active(active: Any, X: Any, labels: Sequence[Any]) -> float | None:
     """None if it has learned nothing, does not run, or takes other samples: nothing to compare."""
-    from edge_runtime.board.deploying import has_state, open_deployment
+    from edge_runtime.board.deploying import has_state, open_deployment, place_of
     from edge_runtime.errors import EdgeRuntimeError
 
     if active is None or not has_state(Path(active["learned"])):
         return None
     try:
-        return _accuracy(open_deployment(_place(active))[0], X, labels)
+        return _accuracy(open_deployment(place_of(active))[0], X, labels)
     except (EdgeRuntimeError, OSError):
         return None
 

@@ -1,0 +1,212 @@
+"""The process that holds the encoder: it may crash, hang or eat, and the agent goes on serving.
+
+    python -m edge_runtime.board.worker FD      FD: a socket to the agent, values as in `channel`
+
+The agent sends an order, then commands; the worker says ``ready``, then answers, news, and a beat
+each second that shows that its loop turns. It bounds its own memory, and dies with the agent. One
+thread reads the stream, one the socket; one inbox brings both to the loop, which alone touches the
+runtime.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import queue
+import resource
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from edge_runtime.board.channel import Channel, ChannelError
+from edge_runtime.board.selftest import Places
+
+BEAT_S: Final = 1.0
+NEWS_S: Final = 0.1
+# One sample is answered while the next is read.
+MAX_READ_AHEAD: Final = 2
+_PR_SET_PDEATHSIG: Final = 1
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the worker is to run.
+
+    Attributes
+    ----------
+    carry_from
+        Directory of learned state to take over, on the first start of a deployment.
+    stream, interval_s, repeat
+        Where samples come from, the least time between two, and whether to begin anew.
+    """
+
+    places: Places
+    shared: str
+    carry_from: str | None = None
+    stream: str = "none"
+    interval_s: float = 0.0
+    repeat: bool = False
+    memory_bytes: int = 0
+    capture_bytes: int = 0
+    save_s: float = 30.0
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when the agent is gone, however it went."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def limit_memory(limit: int) -> None:
+    """Bound this process's address space; 0 leaves it as it is."""
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    if limit and (hard == resource.RLIM_INFINITY or limit < hard):
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def main() -> int:
+    """Serve the agent at the other end of the socket until it is gone or says stop."""
+    die_with_parent()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the agent says when to stop
+    channel = Channel(socket.socket(fileno=int(sys.argv[1])))
+    inbox = Inbox()
+    threading.Thread(target=inbox.read_channel, args=(channel,), daemon=True).start()
+    _, fields = inbox.get(timeout_s=60.0) or ("gone", {})
+    if not fields:
+        return 0
+    order = Order(**{**fields, "places": Places(**fields["places"])})
+    limit_memory(order.memory_bytes)
+    from edge_runtime.errors import EdgeRuntimeError
+
+    try:
+        return _serve(order, channel, inbox)
+    except (EdgeRuntimeError, OSError, MemoryError) as error:
+        text = str(error) or type(error).__name__
+        with contextlib.suppress(ChannelError):
+            _send(channel, {"say": "failed", "reason": text[:300]})
+        return 1
+
+
+class Inbox:
+    """What comes from the stream and from the agent, in the order in which it comes."""
+
+    def __init__(self) -> None:
+        self._items: queue.Queue[tuple[str, Any]] = queue.Queue()
+        self._room = threading.Semaphore(MAX_READ_AHEAD)
+
+    def read_channel(self, channel: Channel) -> None:
+        """Thread: commands, until the agent is gone."""
+        try:
+            while True:
+                select.select([channel], [], [])
+                for value in channel.receive():
+                    self._items.put(("command", value))
+        except (ChannelError, OSError, ValueError):
+            self._items.put(("gone", {}))
+
+    def read_stream(self, samples: Iterator[Any], interval_s: float) -> None:
+        """Thread: samples, no faster than they are answered."""
+        next_s = time.monotonic()
+        try:
+            for sample in samples:
+                self._room.acquire()
+                self._items.put(("sample", sample))
+                next_s = max(next_s + interval_s, time.monotonic())
+                time.sleep(max(0.0, next_s - time.monotonic()))
+            self._items.put(("end", ""))
+        except Exception as error:  # a source may raise anything; the runtime goes on without it
+            self._items.put(("end", f"{type(error).__name__}: {error}"))
+
+    def get(self, timeout_s: float) -> tuple[str, Any] | None:
+        """The next item; None if none comes in time."""
+        try:
+            kind, item = self._items.get(timeout=max(0.001, timeout_s))
+        except queue.Empty:
+            return None
+        if kind == "sample":
+            self._room.release()
+        return kind, item
+
+
+def _serve(order: Order, channel: Channel, inbox: Inbox) -> int:
+    from edge_runtime.board.deploying import open_deployment, place_of
+    from edge_runtime.board.files import Files
+    from edge_runtime.board.service import RuntimeService, ServiceSettings
+    from edge_runtime.board.streams import open_stream
+
+    carry_from = None if order.carry_from is None else Path(order.carry_from)
+    runtime, learned = open_deployment(place_of(asdict(order.places)), carry_from=carry_from)
+    settings = ServiceSettings(order.save_s, order.capture_bytes)
+    shared = Files(Path(order.shared))
+    service = RuntimeService(runtime, Path(order.places.learned), shared, settings)
+    samples = open_stream(order.stream, repeat=order.repeat)
+    _send(channel, {"say": "ready", "learned": learned, "status": service.status()})
+    if samples is not None:
+        service.stream = "running"
+        arguments = (samples, order.interval_s)
+        threading.Thread(target=inbox.read_stream, args=arguments, daemon=True).start()
+    return _loop(service, channel, inbox)
+
+
+def _loop(service: Any, channel: Channel, inbox: Inbox) -> int:
+    """Until the agent is gone or says stop; what was learned is saved then."""
+    beat_s = news_s = 0.0
+    while True:
+        got = inbox.get(timeout_s=NEWS_S)
+        now_s = time.monotonic()
+        if got is not None:
+            kind, item = got
+            if kind == "gone" or (kind == "command" and item.get("do") == "stop"):
+                return _stop(service, channel, now_s)
+            _take(service, channel, kind, item, now_s)
+        service.tend(now_s)
+        if now_s >= news_s:
+            news_s = now_s + NEWS_S
+            news = service.news()
+            if any(news[name] for name in ("events", "rows", "wanted", "settled")):
+                _send(channel, {"say": "news", **news})
+        if now_s >= beat_s:
+            beat_s = now_s + BEAT_S
+            _send(channel, {"say": "beat", "status": service.status()})
+
+
+def _take(service: Any, channel: Channel, kind: str, item: Any, now_s: float) -> None:
+    if kind == "sample":
+        service.take(item, now_s, time.monotonic)
+    elif kind == "command":
+        answer = service.do(item, now_s)
+        _send(channel, {"say": "answer", "ticket": item.get("ticket"), "value": answer})
+    else:
+        service.stream = f"failed: {item}" if item else "ended"
+        service.say("stream", f"the stream has {service.stream}")
+
+
+def _stop(service: Any, channel: Channel, now_s: float) -> int:
+    answer = service.do({"do": "save"}, now_s)
+    with contextlib.suppress(ChannelError):
+        _send(channel, {"say": "stopped", "value": answer})
+    return 0
+
+
+def _send(channel: Channel, value: Mapping[str, Any]) -> None:
+    """Send all of it: the agent reads whenever it can, and is waited for."""
+    channel.send(value)
+    while channel.has_unsent:
+        select.select([], [channel], [], 1.0)
+        channel.flush()
+
+
+if __name__ == "__main__":
+    status = main()
+    # A thread may wait in a read for ever, and an inference library may not end well.
+    sys.stdout.flush()
+    os._exit(status)
