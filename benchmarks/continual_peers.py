@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.features import FeatureSet, Labels, Matrix
 from benchmarks.peers.backprop import BackpropClassifier
+from benchmarks.peers.rehearsal import FineTuning, Frozen, Replay
 from benchmarks.peers.streaming import NearestMean, RanPAC, StreamingLDA
 from benchmarks.splits import Stream, View, grid, validation_part
 
@@ -185,6 +186,18 @@ def _logistic(n_features: int, n_classes: int, seed: int, C: float) -> LogisticR
     return LogisticRegression(C)
 
 
+def _fine_tuning(n_features: int, n_classes: int, seed: int, **settings: Any) -> FineTuning:
+    return FineTuning(n_classes, hidden=(JOINT_HIDDEN,), random_state=seed, **settings)
+
+
+def _frozen(n_features: int, n_classes: int, seed: int, **settings: Any) -> Frozen:
+    return Frozen(_fine_tuning(n_features, n_classes, seed, **settings))
+
+
+def _replay(n_features: int, n_classes: int, seed: int, **settings: Any) -> Replay:
+    return Replay(n_classes, hidden=(JOINT_HIDDEN,), random_state=seed, **settings)
+
+
 def _network(n_features: int, n_classes: int, seed: int, **settings: Any) -> Network:
     return Network(hidden=(JOINT_HIDDEN,), random_state=seed, **settings)
 
@@ -198,7 +211,12 @@ RANDOM_NETWORKS = grid(
     activation=["tanh", "relu"], learning_rate=[1e-3, 3e-3, 1e-2], freeze_hidden=[True]
 )
 
+SEQUENTIAL = grid(activation=["tanh"], learning_rate=[1e-4, 3e-4, 1e-3])
+
 PEERS = (
+    Peer("frozen after the first", _frozen, STANDARDISED, SEQUENTIAL),
+    Peer("fine-tuning", _fine_tuning, STANDARDISED, SEQUENTIAL),
+    Peer("replay, 20 per class and domain", _replay, STANDARDISED, SEQUENTIAL),
     Peer("nearest class mean", _nearest_mean, ANY_VIEW),
     Peer("SLDA", _slda, ANY_VIEW, grid(shrinkage=[1e-4, 1e-2, 1e-1, 3e-1])),
     Peer("RanPAC-2000", _ranpac, ANY_VIEW, grid(n_random=[2000])),

@@ -2,31 +2,36 @@
 
 That is how a board meets the world, so it is the honest accuracy of a learner that never stops.
 Labels can come late, and only where the runtime asked. Pure: no file, and no clock but the one that
-is passed in. Not here: the record itself (`recording`), baselines, pictures of a run.
+is passed in. Not here: the record itself (`recording`), its numbers (`figures`), pictures of a run.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from edge_runtime import checkpoints
+from edge_runtime.checkpoints import MAX_CHECKPOINTS, Checkpoint, Peeked, Probe
 from edge_runtime.errors import LabelError, StreamError
 from edge_runtime.recording import COLUMNS, Change, LabelUse, LoggedEvent, Run
 from edge_runtime.records import Event, Label, Prediction
 
-__all__ = ["Change", "LabelUse", "Learner", "LoggedEvent", "Run", "evaluate"]
+__all__ = ["Change", "LabelUse", "Learner", "LoggedEvent", "Probe", "Run", "evaluate"]
 
 T = TypeVar("T")
 Clock = Callable[[], float]
 OnStep = Callable[[int, Prediction | None, Sequence[LoggedEvent], float | None], None]
-Answer = Literal["asked", "all"] | Callable[[int, Prediction], bool]
+Answer = Literal["asked", "all"] | float | Callable[[int, Prediction], bool]
 
 
-class Learner(Protocol):
-    """What can be evaluated: `EdgeRuntime`, and whatever is compared with it."""
+class Learner(Peeked, Protocol):
+    """What can be evaluated: `EdgeRuntime`, and whatever is compared with it.
+
+    `peek_many` and `n_bytes` are needed for probes alone.
+    """
 
     def run(self, stream: Iterable[Any], /) -> Iterator[Prediction | Event]:
         """One `Prediction` for each sample, or one `rejected` event for a bad one."""
@@ -43,6 +48,7 @@ def evaluate(
     domains: Sequence[str] | None = None,
     label_delay: int = 0,
     answer: Answer = "asked",
+    probes: Mapping[str, Probe] | None = None,
     on_step: OnStep | None = None,
     clock: Clock | None = None,
 ) -> Run:
@@ -57,8 +63,10 @@ def evaluate(
     samples, labels, domains : as many of each; labels are the truth, used to score and to answer.
     label_delay : samples between a sample and its label; a label that is still on its way when the
         stream ends never comes.
-    answer : which labels are given: where the runtime "asked", "all", or where
-        ``answer(index, prediction)`` is true.
+    answer : which labels are given: where the runtime "asked", "all", a share of them evenly spread
+        (0.1 is every tenth), or where ``answer(index, prediction)`` is true.
+    probes : domain -> samples that are not in the stream. Wherever a domain ends, and at the very
+        end, all of them are answered without notice: `Run.checkpoints`. Clocks do not count it.
     on_step : called after each sample with its index, its prediction (None for a bad sample), the
         events since the sample before, and the seconds that the step took.
     clock : such as `time.perf_counter`; without it no times are recorded.
@@ -78,8 +86,9 @@ def evaluate(
     """
     if label_delay < 0:
         raise ValueError(f"label_delay is {label_delay}, expected 0 or more samples")
-    session = _Session(runtime, label_delay, _answering(answer), clock)
+    session = _Session(runtime, label_delay, _answering(answer), clock, probes)
     for index, (x, label, domain) in enumerate(_aligned(samples, labels, domains)):
+        session.enter(index, domain)
         prediction, events, seconds = session.take(index, x, _plain_label(label), domain)
         if on_step is not None:
             on_step(index, prediction, events, seconds)
@@ -89,8 +98,13 @@ def evaluate(
 def _answering(answer: Answer) -> Callable[[int, Prediction], bool]:
     if callable(answer):
         return answer
+    if isinstance(answer, float):
+        share = answer
+        if not 0 < share <= 1:
+            raise ValueError(f"answer is {answer!r}, expected a share above 0, at most 1")
+        return lambda index, _: int((index + 1) * share) > int(index * share)
     if answer not in ("asked", "all"):
-        raise ValueError(f"answer is {answer!r}, expected 'asked', 'all' or a function")
+        raise ValueError(f"answer is {answer!r}, expected 'asked', 'all', a share or a function")
     return lambda _, prediction: answer == "all" or prediction.wants_label
 
 
@@ -137,8 +151,13 @@ class _Session:
         label_delay: int,
         answers: Callable[[int, Prediction], bool],
         clock: Clock | None,
+        probes: Mapping[str, Probe] | None,
     ) -> None:
         self._runtime = runtime
+        self._probes = probes
+        self._checkpoints: list[Checkpoint] = []
+        self._domain: str | None = None
+        self._last_index = -1
         self._label_delay = label_delay
         self._answers = answers
         self._clock = clock
@@ -150,6 +169,17 @@ class _Session:
         self._classes: dict[Label, int] = {}
         self._n_rejected = self._n_refused_labels = 0
         self._threshold = 0.0
+
+    def enter(self, index: int, domain: str | None) -> None:
+        """Look back on the domain that has ended, if one has; None ends the stream."""
+        if self._domain is not None and domain != self._domain and self._probes:
+            if len(self._checkpoints) >= MAX_CHECKPOINTS:
+                raise StreamError(
+                    f"more than {MAX_CHECKPOINTS} changes of domain: too many to probe each time"
+                )
+            taken = checkpoints.take(self._runtime, self._probes, index - 1, self._domain)
+            self._checkpoints.append(taken)
+        self._domain, self._last_index = domain, index
 
     def take(
         self, index: int, x: Any, label: Label, domain: str
@@ -211,6 +241,7 @@ class _Session:
 
     def finish(self) -> Run:
         """Everything taken so far."""
+        self.enter(self._last_index + 1, None)
         return Run(
             **{name: np.array(self._columns[name], dtype=dtype) for name, dtype in COLUMNS.items()},
             seconds=None if self._clock is None else np.array(self._seconds, dtype=np.float64),
@@ -220,4 +251,5 @@ class _Session:
             n_rejected=self._n_rejected,
             n_refused_labels=self._n_refused_labels,
             threshold=self._threshold,
+            checkpoints=tuple(self._checkpoints),
         )

@@ -2,7 +2,8 @@
 
 Arrays have one entry for each sample that was answered; a bad sample has none, only its `rejected`
 event. `to_dict` is plain JSON, `from_dict` refuses what does not fit together. Not here: how a
-run comes about (`prequential`), files, pictures. Loads no learner.
+run comes about (`prequential`), the numbers of several runs (`figures`), files, pictures. Loads no
+learner.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from edge_runtime.checkpoints import MAX_CHECKPOINTS, Checkpoint, from_plain
 from edge_runtime.errors import StreamError
 from edge_runtime.records import EVENT_KINDS, Event, Label
 
-KIND, VERSION = "edge-runtime run", 1
+KIND, VERSION = "edge-runtime run", 2
+READABLE = (1, 2)  # version 1 had no checkpoints
 
 Flags = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -81,6 +84,7 @@ class Run:
     n_rejected : bad samples.
     n_refused_labels : labels that came when their sample was forgotten; each has its event.
     threshold : the promised false-alarm rate; 0 if nothing was answered.
+    checkpoints : answers to probes, wherever a domain ended; none without probes.
     """
 
     index: Ints
@@ -99,6 +103,7 @@ class Run:
     n_rejected: int
     n_refused_labels: int
     threshold: float
+    checkpoints: tuple[Checkpoint, ...] = ()
 
     def accuracy(self, domain: str | None = None) -> float:
         """Share of samples answered correctly; NaN if there are none."""
@@ -130,6 +135,30 @@ class Run:
             changes.append(Change(int(begin), before, after, delay))
         return changes
 
+    def false_alarms(self) -> int:
+        """Count `drift` events that no change of domain explains.
+
+        Of each stretch of one domain the first event answers the change that began it; before the
+        first change there is nothing to answer.
+        """
+        starts = self.index[np.flatnonzero(np.diff(self.domain)) + 1]
+        alarms = [each.index for each in self.events if each.event.kind == "drift"]
+        stretches = np.searchsorted(starts, alarms, side="right")
+        return len(alarms) - len(set(stretches.tolist()) - {0})
+
+    def home_of_slots(self) -> dict[int, str]:
+        """Return slot -> the domain in which it was grown; the first one's for all others."""
+        home: dict[int, str] = {}
+        for each in self.events:
+            if each.event.kind == "grown" and each.event.slot is not None:
+                row = max(int(self.index.searchsorted(each.index, side="right")) - 1, 0)
+                home.setdefault(each.event.slot, self.domain_names[self.domain[row]])
+        answered = set(self.slot.tolist()) - {-1}
+        for taken in self.checkpoints:
+            answered |= {slot for counts in taken.slots.values() for slot in counts if slot >= 0}
+        first = self.domain_names[0] if self.domain_names else ""
+        return {slot: home.get(slot, first) for slot in sorted(answered | set(home))}
+
     def _rows_of(self, domain: str | None) -> Flags:
         if domain is None:
             return np.ones(len(self.domain), dtype=np.bool_)
@@ -147,7 +176,8 @@ class Run:
             for each in self.events
         ]
         header = {"kind": KIND, "version": VERSION}
-        plain: dict[str, Any] = _plain({**header, **values, "events": events})
+        taken = [asdict(each) for each in self.checkpoints]
+        plain: dict[str, Any] = _plain({**header, **values, "events": events, "checkpoints": taken})
         return plain
 
     @classmethod
@@ -161,7 +191,7 @@ class Run:
         """
         try:
             found = recorded["kind"], recorded["version"]
-            if found != (KIND, VERSION):
+            if found[0] != KIND or found[1] not in READABLE:
                 raise StreamError(
                     f"{found[0]!r} version {found[1]!r}, expected {KIND!r} version {VERSION}: "
                     "was it written by another release?"
@@ -175,11 +205,12 @@ class Run:
                 n_rejected=int(recorded["n_rejected"]),
                 n_refused_labels=int(recorded["n_refused_labels"]),
                 threshold=float(recorded["threshold"]),
+                checkpoints=_checkpoints(recorded),
             )
             _check(run)
         except KeyError as error:
             raise StreamError(f"a recorded run without {error}: is it cut off?") from error
-        except (TypeError, ValueError, OverflowError) as error:
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:
             raise StreamError(f"not a recorded run: {error}") from error
         return run
 
@@ -210,6 +241,16 @@ def _column(values: Any, dtype: type[np.generic]) -> npt.NDArray[Any]:
 
 def _seconds(values: Any) -> Floats | None:
     return None if values is None else _column(values, np.float64)
+
+
+def _checkpoints(recorded: Mapping[str, Any]) -> tuple[Checkpoint, ...]:
+    entries = [] if recorded["version"] == 1 else recorded["checkpoints"]
+    if len(entries) > MAX_CHECKPOINTS:
+        raise StreamError(f"{len(entries)} checkpoints, expected at most {MAX_CHECKPOINTS}")
+    taken = tuple(map(from_plain, entries))
+    if any(set(each.accuracy) != set(taken[0].accuracy) for each in taken):
+        raise StreamError("checkpoints of different probes: are they of one run?")
+    return taken
 
 
 def _event(entry: Mapping[str, Any]) -> LoggedEvent:

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.errors import StreamError
-from edge_runtime.prequential import Change, LabelUse, evaluate
+from edge_runtime.prequential import Change, LabelUse, Probe, evaluate
 from tests.scripted import ScriptedRuntime, drifting_run, ticking_clock
+
+PROBES = {"0": Probe([1], [1])}
 
 
 def test_each_sample_is_answered_before_its_label_is_learned():
@@ -38,6 +40,50 @@ def test_only_labels_that_were_asked_for_are_given():
 def test_a_function_can_choose_the_labels():
     run = evaluate(ScriptedRuntime(), [4] * 6, [4] * 6, answer=lambda index, _: index % 3 == 0)
     assert run.is_learned.tolist() == [True, False, False, True, False, False]
+
+
+@pytest.mark.parametrize(("share", "learned"), [(1.0, 6), (0.5, 3), (0.3, 1), (0.1, 0)])
+def test_a_share_of_the_labels_is_evenly_spread(share, learned):
+    run = evaluate(ScriptedRuntime(), [4] * 6, [4] * 6, answer=share)
+    assert run.is_learned.sum() == learned
+
+
+def test_probes_are_answered_wherever_a_domain_ends_and_change_nothing():
+    probes = {"a": Probe([1, 2], [1, 9]), "b": Probe([3], [3])}
+    runtime = ScriptedRuntime()
+    run = evaluate(runtime, [0] * 5, [0] * 5, domains=list("aabba"), probes=probes)
+    assert runtime.calls == [("step", i) for i in range(5)]
+    assert [(each.index, each.domain) for each in run.checkpoints] == [(1, "a"), (3, "b"), (4, "a")]
+    assert run.checkpoints[0].accuracy == {"a": 0.5, "b": 1.0}
+    assert run.checkpoints[0].slots == {"a": {0: 2}, "b": {0: 1}}
+    assert [each.n_bytes for each in run.checkpoints] == [200, 400, 500]
+
+
+def test_a_stream_that_never_stays_is_not_probed_without_end():
+    domains = [str(i % 2) for i in range(1100)]
+    with pytest.raises(StreamError, match="too many to probe"):
+        evaluate(
+            ScriptedRuntime(),
+            [0] * 1100,
+            [0] * 1100,
+            domains=domains,
+            probes={"0": Probe([1], [1])},
+        )
+
+
+def test_drift_without_a_change_is_a_false_alarm_and_so_is_a_second_one_after_it():
+    drifts = {2: ["drift"], 6: ["drift"], 8: ["drift"]}
+    runtime = ScriptedRuntime(step_events=drifts)
+    run = evaluate(runtime, [0] * 15, [0] * 15, domains=list("aaaaabbbbbccccc"))
+    assert run.false_alarms() == 2
+    assert drifting_run().false_alarms() == 0
+
+
+def test_a_slot_is_at_home_where_it_was_grown():
+    assert drifting_run().home_of_slots() == {0: "day", 1: "night"}
+    runtime = ScriptedRuntime(step_events={5: ["grown"]})
+    run = evaluate(runtime, [0] * 9, [0] * 9, domains=list("aaaabbbbb"))
+    assert run.home_of_slots() == {0: "b"}
 
 
 def test_a_bad_sample_is_counted_and_skipped_with_its_event():
@@ -128,6 +174,9 @@ def test_bad_options_are_refused():
         evaluate(ScriptedRuntime(), [1], [1], label_delay=-1)
     with pytest.raises(ValueError, match="answer is 'none'"):
         evaluate(ScriptedRuntime(), [1], [1], answer="none")
+    for share in (0.0, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="expected a share"):
+            evaluate(ScriptedRuntime(), [1], [1], answer=share)
 
 
 def test_a_run_of_bad_samples_alone_still_ends_well():

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.errors import StreamError
-from edge_runtime.prequential import evaluate
+from edge_runtime.prequential import Probe, evaluate
 from edge_runtime.recording import Run
 from tests.scripted import ScriptedRuntime, drifting_run, ticking_clock
 
@@ -24,6 +24,23 @@ def assert_same(run: Run, other: Run) -> None:
             np.testing.assert_array_equal(found, expected)
         else:
             assert found == expected, field.name
+
+
+def taken(**changed):
+    whole = {"index": 3, "domain": "a", "accuracy": {"a": 0.5}, "slots": {"a": {"0": 2}}}
+    return {**whole, "n_bytes": 7, **changed}
+
+
+def test_a_run_with_checkpoints_survives_json():
+    run = drifting_run(probes={"day": Probe([1, 2], [1, 1]), "night": Probe([3], [3])})
+    assert len(run.checkpoints) == 3
+    assert_same(Run.from_dict(json.loads(json.dumps(run.to_dict(), allow_nan=False))), run)
+
+
+def test_a_run_of_the_version_without_checkpoints_is_still_read():
+    recorded = drifting_run().to_dict() | {"version": 1}
+    del recorded["checkpoints"]
+    assert_same(Run.from_dict(recorded), drifting_run())
 
 
 @pytest.mark.parametrize("clock", [None, ticking_clock()])
@@ -47,8 +64,8 @@ def test_numpy_values_and_nan_in_evidence_become_plain():
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"kind": "edge-runtime state"}, "'edge-runtime state' version 1, expected"),
-        ({"version": 2}, "version 2, expected"),
+        ({"kind": "edge-runtime state"}, "'edge-runtime state' version 2, expected"),
+        ({"version": 3}, "version 3, expected"),
         ({"index": [0, 1]}, "columns of lengths"),
         ({"index": list(range(120, 0, -1))}, "does not ascend"),
         ({"index": list(range(-1, 119))}, "does not ascend"),
@@ -67,6 +84,15 @@ def test_numpy_values_and_nan_in_evidence_become_plain():
         ({"events": [{"kind": "drift"}]}, "without 'slot'"),
         ({"events": [{"kind": "<b>"}]}, "event '<b>', expected one of known"),
         ({"events": 5}, "not a recorded run"),
+        ({"checkpoints": 5}, "not a recorded run"),
+        ({"checkpoints": [{}]}, "without 'accuracy'"),
+        ({"checkpoints": [{"accuracy": [], "slots": {}}]}, "not a recorded run"),
+        ({"checkpoints": [taken(accuracy={"a": 1.5})]}, "no share"),
+        ({"checkpoints": [taken(accuracy={"a": float("nan")})]}, "no share"),
+        ({"checkpoints": [taken(slots={"a": {"0": 0}})]}, "empty slot"),
+        ({"checkpoints": [taken(slots={"a": {"x": 1}})]}, "not a recorded run"),
+        ({"checkpoints": [taken(), taken(accuracy={"b": 1.0})]}, "different probes"),
+        ({"checkpoints": [taken()] * 1001}, "at most 1000"),
     ],
 )
 def test_what_to_dict_cannot_have_written_is_refused(change, match):

@@ -34,22 +34,32 @@ class BackpropClassifier:
 
     def fit(self, X: Matrix, y: Labels) -> BackpropClassifier:
         """Train from scratch on X (n_samples, n_features), y (n_samples,)."""
-        rng = np.random.default_rng(self.random_state)
+        self.begin(X, int(y.max()) + 1)
+        return self.train(X, y)
+
+    def begin(self, X: Matrix, n_classes: int) -> None:
+        """Draw weights, and take mean and spread of X."""
+        self._rng = rng = np.random.default_rng(self.random_state)
         self._mean = X.mean(axis=0)
         deviation = X.std(axis=0)
         self._scale = (deviation > 1e-6) / np.maximum(deviation, 1e-6)
-        sizes = [X.shape[1], *self.hidden, int(y.max()) + 1]
+        sizes = [X.shape[1], *self.hidden, n_classes]
         self.weights = [
             (rng.uniform(-1, 1, (m, n)) / np.sqrt(n)).astype(np.float32) for n, m in pairwise(sizes)
         ]
         self.biases = [np.zeros(m, dtype=np.float32) for m in sizes[1:]]
         self._moments = [(np.zeros_like(p), np.zeros_like(p)) for p in self._parameters()]
+        self._n_steps = 0
+
+    def train(self, X: Matrix, y: Labels) -> BackpropClassifier:
+        """Go on training, on these rows alone; the rate falls from its full value to nothing."""
         Z, n_batches = self._standardised(X), -(-len(X) // self.batch_size)
         for epoch in range(self.epochs):
-            for i, rows in enumerate(np.array_split(rng.permutation(len(X)), n_batches)):
+            for i, rows in enumerate(np.array_split(self._rng.permutation(len(X)), n_batches)):
                 t = epoch * n_batches + i
                 rate = self.learning_rate * (1 - t / (n_batches * self.epochs))
-                self._update(self._gradients(Z[rows], y[rows]), rate, t + 1)
+                self._n_steps += 1
+                self._update(self._gradients(Z[rows], y[rows]), rate, self._n_steps)
         return self
 
     def predict(self, X: Matrix) -> Labels:

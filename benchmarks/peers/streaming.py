@@ -45,9 +45,11 @@ class StreamingLDA:
         self.means = np.zeros((n_classes, n_features))
         self.counts = np.zeros(n_classes)
         self.scatter = np.zeros((n_features, n_features))
+        self._solved: tuple[Matrix, Matrix] | None = None
 
     def partial_fit(self, X: Matrix, y: Labels) -> None:
         """Learn one batch."""
+        self._solved = None
         for k in np.unique(y):
             rows = X[y == k].astype(np.float64)
             n_old, n_new = self.counts[k], len(rows)
@@ -61,13 +63,17 @@ class StreamingLDA:
 
     def predict(self, X: Matrix) -> Labels:
         """Return class indices (n_samples,)."""
+        weights, bias = self._solved = self._solved or self._solve()
+        return np.asarray(np.argmax(X @ weights + bias, axis=1))
+
+    def _solve(self) -> tuple[Matrix, Matrix]:
         n_features = self.means.shape[1]
         covariance = self.scatter / self.counts.sum()
         covariance = (1 - self.shrinkage) * covariance + self.shrinkage * np.eye(n_features)
         weights = np.linalg.solve(covariance, self.means.T)
         bias = -0.5 * np.sum(self.means.T * weights, axis=0)
         bias[self.counts == 0] = -np.inf
-        return np.asarray(np.argmax(X @ weights + bias, axis=1))
+        return weights, bias
 
     @property
     def n_bytes(self) -> int:

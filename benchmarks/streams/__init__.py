@@ -1,0 +1,1 @@
+"""Streams of the continual benchmark: what comes, in which order, and who may learn which label."""
