@@ -12,7 +12,7 @@ import numpy as np
 from edge_runtime.crossfit import folds_of
 from edge_runtime.errors import BudgetError
 from edge_runtime.labelled import Classes, Matrix
-from edge_runtime.router import mix, route
+from edge_runtime.router import route
 from edge_runtime.slots import Scores, Slot, SlotSettings
 from hdc.projection import SignedHadamard
 
@@ -85,17 +85,31 @@ class SlotBank:
         """Class probabilities, claiming slot and strangeness of features (n, d)."""
         if not self.slots:
             return [Answer(np.full(n_classes, 1 / max(n_classes, 1))) for _ in X]
-        scores = [slot.score(X, n_classes) for slot in self.slots]
-        weights = route(scores, self.n_features)
-        probabilities = mix(weights, scores)
-        claims, best = np.argmax(weights, axis=1), np.argmax(probabilities, axis=1)
+        looks = [slot.look(X) for slot in self.slots]
+        weights = route(np.stack([each for _, each in looks], axis=1), self.n_features)
+        claims = np.argmax(weights, axis=1)
+        probabilities = np.zeros((len(X), n_classes))
+        strangeness = np.zeros((2, len(X)))  # score and p-value
+        for s, (slot, (framed, _)) in enumerate(zip(self.slots, looks, strict=True)):
+            rows = np.flatnonzero(weights[:, s])  # most slots are certain not to be meant
+            if len(rows) == 0:
+                continue
+            scores = slot.score_framed(framed.take(rows), n_classes)
+            probabilities[rows] += weights[rows, s, None] * np.exp(scores.log_probabilities)
+            ours = claims[rows] == s
+            strangeness[:, rows[ours]] = scores.nonconformity[ours], scores.p_values[ours]
+        return self._answers(probabilities, claims, strangeness)
+
+    def _answers(self, probabilities: Scores, claims: Classes, strangeness: Scores) -> list[Answer]:
+        best = np.argmax(probabilities, axis=1).tolist()
+        scores, p_values = strangeness.tolist()
         return [
             Answer(
                 probabilities=probabilities[row],
-                best=int(best[row]),
+                best=best[row],
                 slot=self.slots[claim].number,
-                ood_score=float(scores[claim].nonconformity[row]),
-                p_value=float(scores[claim].p_values[row]),
+                ood_score=scores[row],
+                p_value=p_values[row],
                 n_scores=len(self.slots[claim].calibration),
             )
             for row, claim in enumerate(claims.tolist())

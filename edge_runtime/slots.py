@@ -21,7 +21,7 @@ from edge_runtime.calibration import SlotCalibration
 from edge_runtime.labelled import Classes, LabelledSet, Matrix
 from hdc.hypervector import hamming
 from hdc.projection import SignedHadamard
-from hdc.subspace import DomainModel
+from hdc.subspace import DomainModel, Framed
 
 if TYPE_CHECKING:
     from adaptors import TargetProjectionClassifier
@@ -53,7 +53,6 @@ class SlotScores:
 
     cosines: Scores  # (n, n_classes); -1 for classes that the slot does not know
     log_norms: Scores  # (n,)
-    log_likelihoods: Scores  # (n,) of the most similar class
     nonconformity: Scores  # (n,) higher is stranger
     p_values: Scores  # (n,)
     log_probabilities: Scores  # (n, n_classes)
@@ -116,8 +115,10 @@ class Slot:
                     self.young = self.parent = None
                 return
         scores = self.score(x[None], max(k + 1, len(self.domain.counts)))
-        self.domain.update(x, k)
-        self.derive_prototypes()
+        if self.domain.update(x, k) or k >= len(self._bits):
+            self.derive_prototypes()
+        else:
+            self._bits[k] = self.projection.bits(self.domain.whitened_mean(k))[0]
         self.calibration.add(float(scores.nonconformity[0]))
         if self.adaptor is not None:
             self.adaptor.partial_fit(self.domain.standardise(x[None]), np.array([k]))
@@ -161,39 +162,50 @@ class Slot:
 
     def derive_prototypes(self) -> None:
         """Binary prototypes from the class means, so that they follow every change of whitening."""
-        if len(self.domain.counts):
-            self._bits = self.projection.bits(self.domain.whitened_means())
+        means = range(len(self.domain.counts))
+        rows = [self.projection.bits(self.domain.whitened_mean(k)) for k in means]
+        self._bits = np.concatenate([self._bits[:0], *rows])
 
     # -- answers ----------------------------------------------------------------------------
 
+    def look(self, X: Matrix) -> tuple[Framed, Scores]:
+        """Features (n, d) in this domain's frame, and their log-likelihoods (n,) here.
+
+        That is all that routing needs, at a third of the price of `score`.
+        """
+        framed = self.domain.frame(X)
+        return framed, self.domain.log_likelihoods(framed).max(axis=1)
+
     def score(self, X: Matrix, n_classes: int) -> SlotScores:
         """Similarity, strangeness and class probabilities of features (n, d)."""
-        whitened = self.domain.whiten(X)
-        cosines = np.full((len(X), n_classes), -1.0)
+        return self.score_framed(self.domain.frame(X), n_classes)
+
+    def score_framed(self, framed: Framed, n_classes: int) -> SlotScores:
+        """`score` of what `look` has brought into the frame."""
+        n = len(framed.Z)
+        cosines = np.full((n, n_classes), -1.0)
         known = np.flatnonzero(self.domain.counts)
-        distance = hamming(self.projection.bits(whitened), self._bits[known])
-        cosines[:, known] = np.cos(np.pi * distance / self.settings.n_dims)
-        best = np.argmax(cosines, axis=1)
-        squares = np.einsum("ij,ij->i", whitened, whitened, dtype=np.float64)
+        bits = self.projection.bits(self.domain.whiten_framed(framed))
+        distance = hamming(bits, self._bits[known])
+        cosines[:, known] = np.cos(np.pi / self.settings.n_dims * distance)
+        squares = self.domain.whitened_squares(framed)
         log_norms = 0.5 * np.log(np.maximum(squares, 1e-30))
-        best_cosines = cosines[np.arange(len(X)), best]
-        nonconformity = self.calibration.nonconformity(best_cosines, log_norms)
+        nonconformity = self.calibration.nonconformity(cosines.max(axis=1), log_norms)
         return SlotScores(
             cosines=cosines,
             log_norms=log_norms,
-            log_likelihoods=self.domain.log_likelihood(X, best),
             nonconformity=nonconformity,
             p_values=self.calibration.p_values(nonconformity),
-            log_probabilities=self._log_probabilities(X, cosines, known),
+            log_probabilities=self._log_probabilities(framed.Z, cosines, known),
         )
 
-    def _log_probabilities(self, X: Matrix, cosines: Scores, known: Classes) -> Scores:
+    def _log_probabilities(self, Z: Matrix, cosines: Scores, known: Classes) -> Scores:
         """Prototypes and adaptor, log-probabilities added; unknown classes get almost nothing."""
         logits = np.full(cosines.shape, -30.0)
         logits[:, known] = log_softmax(self.calibration.temperature * cosines[:, known])
         if self.adaptor is not None:
             proved = self.adaptor.classes_
-            probabilities = self.adaptor.predict_proba(self.domain.standardise(X))
+            probabilities = self.adaptor.predict_proba(Z)
             logits[:, proved] += np.log(np.maximum(probabilities, 1e-6))
         return log_softmax(logits)
 

@@ -12,7 +12,7 @@ Not here: hypervectors (see `projection`), calibration (see `conformal`), the ch
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,18 @@ PRIOR_DOF = 50
 # Subspace iteration: extra directions carried along, and passes over the rows.
 OVERSAMPLING = 16
 POWER_STEPS = 2
+
+
+class Framed(NamedTuple):
+    """Samples in the frame of a domain: what whitening and every likelihood are made of."""
+
+    Z: Matrix  # (n, d) standardised
+    leading: Matrix  # (n, rank) coordinates along the leading directions
+    squares: Vector  # (n,) squared lengths of Z
+
+    def take(self, rows: Any) -> Framed:
+        """Some of the samples."""
+        return Framed(self.Z[rows], self.leading[rows], self.squares[rows])
 
 
 class DomainModel:
@@ -134,8 +146,11 @@ class DomainModel:
                 self.dof += 1
         return np.vstack(residuals)
 
-    def update(self, x: Vector, k: int) -> None:
-        """Learn one labelled sample (Welford); a class index never seen before is added."""
+    def update(self, x: Vector, k: int) -> bool:
+        """Learn one labelled sample (Welford); a class index never seen before is added.
+
+        Returns whether the whitening has changed too: it follows every `PENDING_ROWS` samples.
+        """
         self._check(x[None])
         self._grow(k + 1)
         z = self.standardise(x[None])[0]
@@ -143,8 +158,9 @@ class DomainModel:
         gap = z - self.class_means[k]
         self.class_means[k] += gap / (n + 1)
         self.counts[k] = n + 1
+        self._follow(k)
         if n == 0:
-            return
+            return False
         residual = gap * np.float32(np.sqrt(n / (n + 1)))
         self.dof += 1
         self.total_energy += float(residual @ residual)
@@ -154,6 +170,7 @@ class DomainModel:
             self._absorb(self._pending)
             self._n_pending = 0
             self._refresh()
+        return self._n_pending == 0
 
     def merge(self, other: DomainModel) -> None:
         """Take over the statistics of another model, expressed in the frame of this one.
@@ -191,6 +208,7 @@ class DomainModel:
         """Forget the mean of one class; the shared covariance stays."""
         self.class_means[k] = 0
         self.counts[k] = 0
+        self._follow(k)
 
     def _absorb(self, residuals: Matrix) -> None:
         """Take residual rows into the basis: leading directions of what is kept and what is new."""
@@ -203,21 +221,45 @@ class DomainModel:
             rows = np.zeros((missing, self.n_features), np.float32)
             self.class_means = np.vstack([self.class_means, rows])
             self.counts = np.concatenate([self.counts, np.zeros(missing, np.int64)])
+            self._locate_means()
 
     def _refresh(self) -> None:
-        """Derive the whitening from scatter, degrees of freedom and shrinkage."""
-        d, dof, kept = self.n_features, max(self.dof, 1), float(self.energy.sum())
-        mean_variance = self.total_energy / dof / d
+        """Derive the whitening from scatter, degrees of freedom and shrinkage, as they are now."""
+        self._derived_from = self.total_energy, self.dof
+        self._derive()
+
+    def _derive(self) -> None:
+        total_energy, dof = self._derived_from[0], max(self._derived_from[1], 1)
+        d, kept = self.n_features, float(self.energy.sum())
+        mean_variance = total_energy / dof / d
         if mean_variance <= 0:  # one sample per class: nothing is known about the spread
             mean_variance = 1.0
         share = 1.0 - self.shrinkage
         isotropic = self.shrinkage * mean_variance
         n_rest = max(d - len(self.energy), 1)
-        rest = share * max(self.total_energy - kept, 0.0) / dof / n_rest + isotropic
+        rest = share * max(total_energy - kept, 0.0) / dof / n_rest + isotropic
         leading = np.maximum(share * self.energy / dof + isotropic, rest)
         self._rest_gain = np.float32(1 / np.sqrt(rest))
         self._extra_gain = (1 / np.sqrt(leading) - self._rest_gain).astype(np.float32)
         self._log_det = float(np.log(leading).sum() + (d - len(self.energy)) * np.log(rest))
+        self._log_scale = float(np.log(self.scale, dtype=np.float64).sum())
+        # A squared whitened length is that of all directions, and what the leading ones differ by.
+        self._rest_square = 1 / rest
+        self._extra_squares = (1 / leading - 1 / rest).astype(np.float32)
+        self._locate_means()
+
+    def _locate_means(self) -> None:
+        n_classes = len(self.class_means)
+        self._mean_leading = np.zeros((n_classes, len(self.basis)), np.float32)
+        self._mean_squares = np.zeros(n_classes, np.float32)
+        for k in range(n_classes):
+            self._follow(k)
+
+    def _follow(self, k: int) -> None:
+        """Note where one class mean is after it has moved."""
+        mean = self.class_means[k]
+        self._mean_leading[k] = self.basis @ mean
+        self._mean_squares[k] = mean @ mean
 
     # -- answers ----------------------------------------------------------------------------
 
@@ -225,30 +267,59 @@ class DomainModel:
         """Features (n, d) in the frame of this domain: mean 0, spread about 1."""
         return (X - self.mean) / self.scale
 
+    def frame(self, X: Matrix) -> Framed:
+        """Features (n, d) in the frame of this domain, one pass over its directions."""
+        Z = self.standardise(X)
+        return Framed(Z, Z @ self.basis.T, np.einsum("ij,ij->i", Z, Z))
+
     def whiten(self, X: Matrix) -> Matrix:
         """Features (n, d) in the frame where within-class noise is white."""
-        return self._whiten(self.standardise(X))
+        return self.whiten_framed(self.frame(X))
+
+    def whiten_framed(self, framed: Framed) -> Matrix:
+        """Whitened features (n, d) of what `frame` gave; a second pass over the directions."""
+        extra = (framed.leading * self._extra_gain) @ self.basis
+        return np.asarray(framed.Z * self._rest_gain + extra, np.float32)
+
+    def whitened_squares(self, framed: Framed) -> npt.NDArray[np.float64]:
+        """Squared lengths (n,) of the whitened features, which need not be computed for that."""
+        return np.asarray(
+            framed.squares * self._rest_square + framed.leading**2 @ self._extra_squares
+        )
 
     def whitened_means(self) -> Matrix:
         """Class means (n_classes, d) in the frame of `whiten`; rows of unseen classes are 0."""
-        return self._whiten(self.class_means)
+        return np.concatenate([self.whitened_mean(k) for k in range(len(self.counts))])
+
+    def whitened_mean(self, k: int) -> Matrix:
+        """One row of `whitened_means`, (1, d): the same to the last bit, whichever is called."""
+        row = slice(k, k + 1)
+        means, leading = self.class_means[row], self._mean_leading[row]
+        return self.whiten_framed(Framed(means, leading, self._mean_squares[row]))
+
+    def log_likelihoods(self, framed: Framed) -> npt.NDArray[np.float64]:
+        """Log density (n, n_classes) under every class, -inf for unseen ones.
+
+        Up to a constant that all domains share.
+        """
+        gaps = framed.squares[:, None] - 2.0 * (framed.Z @ self.class_means.T)
+        squares = (gaps + self._mean_squares) * self._rest_square
+        leading = framed.leading[:, None, :] - self._mean_leading
+        squares += leading**2 @ self._extra_squares
+        densities = -0.5 * (np.maximum(squares, 0.0) + self._log_det) - self._log_scale
+        densities[:, self.counts == 0] = -np.inf
+        return np.asarray(densities)
 
     def log_likelihood(self, X: Matrix, k: int | Classes) -> npt.NDArray[np.float64]:
-        """Log density of features (n, d) under class `k`, up to a constant all domains share."""
-        Z = self._whiten(self.standardise(X) - self.class_means[k])
-        squares = np.einsum("ij,ij->i", Z, Z, dtype=np.float64)
-        log_scale = float(np.log(self.scale, dtype=np.float64).sum())
-        return np.asarray(-0.5 * (squares + self._log_det) - log_scale)
+        """Log density (n,) of features (n, d) under class `k`; see `log_likelihoods`."""
+        everything = self.log_likelihoods(self.frame(X))
+        return np.asarray(everything[np.arange(len(X)), k])
 
     @property
     def n_bytes(self) -> int:
         """Bytes of the learned arrays and of the rows that wait."""
         arrays = (self.mean, self.scale, self.class_means, self.counts, self.basis, self.energy)
         return sum(array.nbytes for array in arrays) + self._pending.nbytes
-
-    def _whiten(self, Z: Matrix) -> Matrix:
-        leading = (Z @ self.basis.T) * self._extra_gain
-        return np.asarray(Z * self._rest_gain + leading @ self.basis, np.float32)
 
     def _check(self, X: Matrix) -> None:
         if X.ndim != 2 or X.shape[1] != self.n_features or len(X) == 0:
@@ -263,6 +334,7 @@ class DomainModel:
     def to_state(self) -> dict[str, npt.NDArray[Any]]:
         """Everything learned, as a flat dict of arrays."""
         scalars = [self.rank, self.shrinkage, self.variance_floor, self.total_energy, self.dof]
+        scalars += self._derived_from
         return {
             "tap_widths": np.asarray(self.tap_widths, np.int64),
             "scalars": np.asarray(scalars, np.float64),
@@ -285,7 +357,8 @@ class DomainModel:
             An array is missing or has another shape than the others ask for.
         """
         try:
-            rank, shrinkage, floor, total_energy, dof = state["scalars"].tolist()
+            rank, shrinkage, floor, total_energy, dof, *derived_from = state["scalars"].tolist()
+            derived_energy, derived_dof = derived_from
             model = cls(
                 state["tap_widths"].tolist(),
                 rank=int(rank),
@@ -313,7 +386,8 @@ class DomainModel:
         model.total_energy, model.dof = total_energy, int(dof)
         model._pending[: len(pending)] = pending
         model._n_pending = len(pending)
-        model._refresh()
+        model._derived_from = derived_energy, int(derived_dof)
+        model._derive()
         return model
 
 

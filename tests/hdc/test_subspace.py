@@ -162,3 +162,28 @@ def test_memory_does_not_grow_with_samples() -> None:
 def test_senseless_parameters_are_refused(arguments: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="expected"):
         DomainModel([12], **arguments)
+
+
+def test_what_is_cached_of_the_means_follows_every_way_of_learning() -> None:
+    X, y = batch(3, n=200)
+    model = DomainModel([12], rank=4).fit(X[:60], y[:60])
+    for x, k in zip(X[60:], y[60:], strict=True):
+        model.update(x, int(k))
+    again = DomainModel.from_state(model.to_state())
+    np.testing.assert_array_equal(
+        model.log_likelihoods(model.frame(X)), again.log_likelihoods(again.frame(X))
+    )
+    np.testing.assert_array_equal(model.whitened_means(), again.whitened_means())
+    model.remove_class(1)
+    assert np.isneginf(model.log_likelihoods(model.frame(X))[:, 1]).all()
+
+
+def test_whitened_lengths_and_likelihoods_need_no_whitened_vector() -> None:
+    X, y = batch(4, n=200)
+    model = DomainModel([12], rank=4).fit(X, y)
+    framed = model.frame(X)
+    white = model.whiten_framed(framed)
+    np.testing.assert_allclose(model.whitened_squares(framed), (white**2).sum(axis=1), rtol=1e-4)
+    gaps = ((white - model.whitened_means()[2]) ** 2).sum(axis=1)
+    away = model.log_likelihoods(framed)[:, 2] - model.log_likelihoods(framed)[0, 2]
+    np.testing.assert_allclose(away, -0.5 * (gaps - gaps[0]), rtol=1e-3, atol=1e-3)

@@ -1,0 +1,149 @@
+"""Time of one step without the encoder, beside the same slots in torch and beside river.
+
+Four domains of made-up features as wide as the packaged encoder's, seven classes each; samples come
+one at a time, all domains mixed. The torch peer holds the very same slots as tensors stacked over
+slots: whitening, likelihood, hypervectors, prototypes, adaptors; it keeps no p-values, no policy,
+and no buffer for labels. river answers by logistic regression over standardised features: one
+model for all domains, or one for each domain as slots are. In the second half each sample's label
+is learned as well.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+
+from benchmarks.command import main
+from benchmarks.features import Matrix
+from benchmarks.options import Options
+from benchmarks.reporting import Report
+from benchmarks.timing import medians
+from edge_runtime import EdgeRuntime
+
+TAPS = {"tap1": 24, "tap2": 40, "tap3": 112, "embedding": 1280}
+N_CLASSES, N_DOMAINS, LABELS, RANK = 7, 4, 1100, 40
+OURS, SHORT = "edge-runtime", "edge-runtime, 2,048 dimensions"
+LEARN = ", and one label"
+TORCH, RIVER, RIVER_SLOTS = "torch", "river, one model", "river, one model per domain"
+
+
+def run(options: Options) -> Report:
+    """Time one step of everything that is installed."""
+    rng = np.random.default_rng(0)
+    labels = 200 if options.quick else LABELS
+    domains = [made_up(rng, labels) for _ in range(N_DOMAINS)]
+    fresh = np.concatenate([X[-50:] for X, _ in domains])
+    fresh = fresh[rng.permutation(len(fresh))]
+    functions = {
+        OURS: step_of(taught(domains, 8192), fresh),
+        SHORT: step_of(taught(domains, 2048), fresh),
+        OURS + LEARN: learning_of(taught(domains, 8192), domains),
+    }
+    functions |= dict(_peers(taught(domains, 8192), domains, fresh))
+    rounds = 5 if options.quick else 200
+    times = medians(functions, rounds, clock=time.process_time)
+    microseconds = {name: 1e6 * taken for name, taken in times.items()}
+    rows = [
+        [name, f"{us:,.0f}", f"{us / microseconds[OURS + LEARN * name.endswith(LEARN)]:.2f}"]
+        for name, us in microseconds.items()
+    ]
+    return Report(
+        name="step",
+        title="One step without the encoder, microseconds",
+        protocol=(
+            f"{sum(TAPS.values())} features, {N_CLASSES} classes, {N_DOMAINS} domains of "
+            f"{labels} labels, 8,192 dimensions; all in turn in one process, processor time, "
+            f"medians of {rounds} rounds. Ratios: to the same work of edge-runtime."
+        ),
+        columns=("method", "µs", "/ edge-runtime"),
+        rows=rows,
+        records=[{"method": name, "us": us} for name, us in microseconds.items()],
+    )
+
+
+def made_up(rng: np.random.Generator, n: int) -> tuple[Matrix, Any]:
+    """A domain: classes of correlated features about means of their own, shifted as a whole."""
+    d, y = sum(TAPS.values()), rng.integers(N_CLASSES, size=n)
+    means = rng.normal(size=(N_CLASSES, d)) * 0.3 + rng.normal(size=d)
+    mixing = rng.normal(size=(RANK, d)) * 0.5
+    X = means[y] + rng.normal(size=(n, RANK)) @ mixing + rng.normal(size=(n, d))
+    return X.astype(np.float32), y
+
+
+def taught(domains: list[tuple[Matrix, Any]], n_dims: int) -> EdgeRuntime:
+    """A runtime with a mature slot, adaptor included, for each domain."""
+    runtime = EdgeRuntime(n_dims=n_dims)
+    for X, y in domains:
+        runtime.learn_many([as_taps(x) for x in X], y.tolist())
+    bank = runtime.bank
+    for slot, (X, y) in zip(bank.slots, domains, strict=True):
+        if slot.adaptor is None:  # cross-fitting saw no use for one: the time must hold with it
+            slot.adaptor = slot.fit_adaptor(X, y)
+    return runtime
+
+
+def as_taps(x: Matrix) -> dict[str, Matrix]:
+    """One sample as an encoder gives it."""
+    edges = np.cumsum(list(TAPS.values()))[:-1]
+    return dict(zip(TAPS, np.split(x, edges), strict=True))
+
+
+def step_of(runtime: EdgeRuntime, X: Matrix) -> Callable[[], object]:
+    """One step with the next of the samples, for ever."""
+    samples = cycle([as_taps(x) for x in X])
+    return lambda: runtime.step(next(samples))
+
+
+def learning_of(runtime: EdgeRuntime, domains: list[tuple[Matrix, Any]]) -> Callable[[], object]:
+    """One step and its label, domain after domain in turn, for ever."""
+    pairs = cycle([(as_taps(X[i]), int(y[i])) for i in range(50) for X, y in domains])
+
+    def learn() -> object:
+        x, k = next(pairs)
+        return runtime.learn(runtime.step(x).sample_id, k)
+
+    return learn
+
+
+def _peers(
+    runtime: EdgeRuntime, domains: list[tuple[Matrix, Any]], X: Matrix
+) -> Iterator[tuple[str, Callable[[], object]]]:
+    try:
+        from benchmarks.peers.torch_slots import TorchSlots
+
+        slots, rows = TorchSlots(runtime.slots), cycle(X)
+        yield TORCH, partial(_next_of, slots.answer, rows)
+    except ImportError:
+        print("torch is not installed: no row for it", file=sys.stderr)
+    try:
+        from benchmarks.peers.river_models import RiverSlots
+    except ImportError:
+        print("river is not installed: no rows for it", file=sys.stderr)
+        return
+    both = np.concatenate([X for X, _ in domains]), np.concatenate([y for _, y in domains])
+    for name, parts in ((RIVER, [both]), (RIVER_SLOTS, domains)):
+        model, samples = RiverSlots(parts), cycle(X)
+        yield name, partial(_next_of, model.answer, samples)
+        if name == RIVER:
+            pairs = cycle(zip(*both, strict=True))
+            yield name + LEARN, partial(_next_pair_of, model.learn, pairs)
+
+
+def _next_of(answer: Callable[[Matrix], object], samples: Iterator[Matrix]) -> object:
+    return answer(next(samples))
+
+
+def _next_pair_of(
+    learn: Callable[[Matrix, int], object], pairs: Iterator[tuple[Matrix, int]]
+) -> object:
+    return learn(*next(pairs))
+
+
+if __name__ == "__main__":
+    main(run, __doc__)
