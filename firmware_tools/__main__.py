@@ -17,6 +17,7 @@ from firmware_tools import (
     monitor_commands,
     pack_commands,
     push_commands,
+    simulate,
 )
 from firmware_tools.errors import ExitCode
 
@@ -28,6 +29,7 @@ GROUPS: Final[tuple[Callable[[Any], None], ...]] = (
     push_commands.register,
     board_commands.register,
     monitor_commands.register,
+    simulate.register,
 )
 
 

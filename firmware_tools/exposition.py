@@ -25,7 +25,6 @@ MAX_LINE_BYTES: Final = 4 * 2**20
 
 # Figure: name in Prometheus (base units, as its conventions ask), type, help.
 METRICS: Final[Mapping[str, tuple[str, str, str]]] = {
-    "uptime_s": ("uptime_seconds", "gauge", "Time since the agent started."),
     "samples": ("samples_total", "counter", "Samples answered."),
     "labels": ("labels_total", "counter", "Labels learned."),
     "asked": ("labels_wanted_total", "counter", "Samples whose label was asked for."),
@@ -38,7 +37,7 @@ METRICS: Final[Mapping[str, tuple[str, str, str]]] = {
     "generation": ("generation", "gauge", "Generation of the learned state."),
     "learned_bytes": ("learned_bytes", "gauge", "Bytes of everything learned and buffered."),
     "budget_bytes": ("budget_bytes", "gauge", "Bytes that were promised at most."),
-    "memory_bytes": ("resident_memory_bytes", "gauge", "Resident memory of the agent."),
+    "memory_bytes": ("resident_memory_bytes", "gauge", "Resident memory of agent and model."),
     "temperature_c": ("temperature_celsius", "gauge", "Temperature of the board."),
     "step_ms": ("step_milliseconds", "gauge", "Mean time of the last steps."),
 }

@@ -38,7 +38,6 @@ class Figures:
     whose label came and was the board's own guess.
     """
 
-    uptime_s: float | None = None
     samples: int | None = None
     labels: int | None = None
     asked: int | None = None
@@ -161,7 +160,6 @@ def figures_of(
     counters = counters if isinstance(counters, Mapping) else {}
     slots = runtime.get("slots")
     return Figures(
-        uptime_s=_number(agent, "uptime_s"),
         samples=_whole(counters, "samples"),
         labels=_whole(counters, "labels"),
         asked=_whole(counters, "asked"),
@@ -174,7 +172,7 @@ def figures_of(
         generation=_whole(runtime, "generation"),
         learned_bytes=_whole(runtime, "bytes"),
         budget_bytes=_whole(runtime, "budget_bytes"),
-        memory_bytes=_whole(agent, "memory_bytes"),
+        memory_bytes=_sum(agent, "agent_bytes", "worker_bytes"),
         temperature_c=_number(agent, "temperature_c"),
         step_ms=_mean(recent, "step_ms"),
     )
@@ -183,6 +181,11 @@ def figures_of(
 def _mean(rows: list[Mapping[str, float]], name: str) -> float | None:
     values = [row[name] for row in rows if row.get(name, -1.0) >= 0]  # negative, NaN: unknown
     return sum(values) / len(values) if values else None
+
+
+def _sum(values: Mapping[str, Any], *names: str) -> int | None:
+    known = [number for name in names if (number := _whole(values, name)) is not None]
+    return sum(known) if known else None
 
 
 def _number(values: Mapping[str, Any], name: str) -> float | None:

@@ -41,7 +41,7 @@ class MemoryBoard:
                 {"slot": 1, "labels": 40, "adaptor": False, "bytes": 600_000},
             ],
         }  # fmt: skip
-        self.agent = {"board": "testboard", "uptime_s": 12.5, "memory_bytes": 120 * 2**20}
+        self.agent = {"board": "testboard", "agent_bytes": 20 * 2**20, "worker_bytes": 100 * 2**20}
         self.events = [
             edge.EventEntry(0, "drift", 900, "the world has changed", 0),
             edge.EventEntry(1, "grown", 960, "slot 1: 90% instead of 35%", 1),
