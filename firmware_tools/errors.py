@@ -45,17 +45,17 @@ def describe(refusal: Refusal) -> str:
     """A refusal in words.
 
     >>> describe(Refusal(11))
-    'no permission: prove a key that is pinned there, with --key'
+    'no permission: prove a key that is pinned there (--key)'
     >>> describe(Refusal(3, rsn="no such generation"))
     'no such generation'
     """
     if refusal.group is not None:
         name = next((g.name.lower() for g in Group if g == refusal.group), str(refusal.group))
         return refusal.rsn or f"code {refusal.rc} of group {name}"
+    if refusal.rc == Rc.ACCESS_DENIED:
+        return f"{refusal.rsn or 'no permission: prove a key that is pinned there'} (--key)"
     if refusal.rsn:
         return refusal.rsn
-    if refusal.rc == Rc.ACCESS_DENIED:
-        return "no permission: prove a key that is pinned there, with --key"
     name = next((rc.name.lower().replace("_", " ") for rc in Rc if rc == refusal.rc), "unknown")
     return f"{name} (code {refusal.rc})"
 

@@ -7,12 +7,13 @@ next day. Not here: what is printed (`push_commands`), the pieces (`edge_runtime
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.pack import ModelPack, read_pack
+from edge_runtime.wire.edge_messages import StatusAnswer, StatusRequest
 from edge_runtime.wire.messages import (
     ImageEntry,
     ImageStateAnswer,
@@ -23,10 +24,11 @@ from edge_runtime.wire.messages import (
     SetImageStateAnswer,
     SetImageStateRequest,
 )
-from edge_runtime.wire.smp import Group, Refusal
+from edge_runtime.wire.smp import Refusal
 from edge_runtime.wire.upload import Upload, UploadState
 from firmware_tools.errors import NoLinkError, RefusedError
 from firmware_tools.link import Link
+from firmware_tools.tables import cell_text
 
 # A self-test may take half a minute, and loading an encoder on a small board as much again.
 SWITCH_S: Final = 120.0
@@ -118,7 +120,8 @@ def send(
     def report(upload: Upload) -> None:
         nonlocal messages
         messages += 1
-        on_progress(speed.at(upload.acknowledged, link.now_s(), max(0, upload.n_sent - messages)))
+        again = max(0, upload.n_sent - messages - link.window)
+        on_progress(speed.at(upload.acknowledged, link.now_s(), again))
 
     upload = link.upload(data, image, report)
     if upload.state is UploadState.FAILED:
@@ -156,7 +159,7 @@ def confirm(link: Link, digest: bytes | None = None) -> tuple[ImageEntry, ...]:
 
 
 def switch(link: Link, digest: bytes, *, wait_s: float = SWITCH_S) -> ImageEntry:
-    """Reset the board and wait until it runs the image that was marked.
+    """Reset the board and wait until the image that was marked runs, its model loaded.
 
     Raises
     ------
@@ -165,21 +168,27 @@ def switch(link: Link, digest: bytes, *, wait_s: float = SWITCH_S) -> ImageEntry
     """
     link.ask(ResetRequest(), ResetAnswer)
     until_s = link.now_s() + wait_s
+    was_active = False
     while link.now_s() < until_s:
         link.listen(POLL_S)
-        try:
-            entry = find(image_state(link), digest)
-        except RefusedError as error:  # not yet serving this group, or busy with the self-test
-            if error.refusal.group == Group.IMAGE:
-                raise
-            continue
+        entry = find(image_state(link), digest)
+        agent = link.ask(StatusRequest(), StatusAnswer).agent
         if entry is not None and entry.active:
-            return entry
-        if entry is None or not entry.pending:
-            raise SwitchError(
-                f"image {digest.hex()[:12]} does not run: it failed its self-test or was undone"
-            )
+            was_active = True
+            if agent.get("worker", "ready") == "ready":
+                return entry
+        elif was_active or entry is None or not entry.pending:
+            reason = last_reason(agent) or "it failed its self-test or was undone"
+            raise SwitchError(f"image {digest.hex()[:12]} does not run: {reason}")
     raise SwitchError(f"image {digest.hex()[:12]} does not run after {wait_s:.0f} s")
+
+
+def last_reason(agent: Mapping[str, Any]) -> str:
+    """Why the last attempt of an update ended, as the board's log has it; else nothing."""
+    attempts = agent.get("attempts")
+    if not isinstance(attempts, list) or not attempts or not isinstance(attempts[-1], Mapping):
+        return ""
+    return cell_text(attempts[-1].get("reason", ""))
 
 
 def rollback_target(images: tuple[ImageEntry, ...], image: int | None = None) -> ImageEntry:

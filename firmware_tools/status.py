@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from edge_runtime.wire.edge_messages import StatusAnswer, StatusRequest
 from edge_runtime.wire.messages import ImageEntry
@@ -12,6 +12,13 @@ from firmware_tools.errors import RefusedError
 from firmware_tools.link import Link
 from firmware_tools.push import image_state
 from firmware_tools.tables import cell_text, format_table
+
+FIRST: Final = (
+    "board", "name", "release", "state", "phase", "confirm_within_s", "worker", "trouble", "stream",
+    "slot", "number", "version", "outcome", "generation", "generations", "unsaved", "classes",
+    "current_slot", "counters", "judged", "right", "samples", "strange", "labels", "bytes",
+    "budget_bytes", "provisioned", "authorised", "agent_bytes", "worker_bytes", "temperature_c",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,16 +62,27 @@ def jsonable(value: Any) -> Any:
 
 
 def format_status(status: BoardStatus) -> str:
-    """Facts, slots and images, as aligned text."""
-    facts = [*_facts("", status.runtime), *_facts("agent ", status.agent)]
+    """Facts, slots, images and the last attempts of an update, as aligned text."""
+    facts = [*_facts("", _ordered(status.runtime)), *_facts("agent ", _ordered(status.agent))]
     width = max((len(name) for name, _ in facts), default=0)
     parts = ["\n".join(f"{name:{width}}  {value}" for name, value in facts)]
-    slots = status.runtime.get("slots")
-    if isinstance(slots, list) and slots:
-        parts.append(format_table([each for each in slots if isinstance(each, Mapping)]))
-    if status.images:
-        parts.append(format_table([image_row(each) for each in status.images]))
-    return "\n\n".join(parts)
+    parts += [_table(status.runtime, "slots"), _table(status.agent, "attempts")]
+    parts.append(format_table([image_row(each) for each in status.images]))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _ordered(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a person looks for first comes first; on the wire, short names do."""
+    return {name: values[name] for name in (*FIRST, *values) if name in values}
+
+
+def _table(values: Mapping[str, Any], name: str) -> str:
+    rows = values.get(name)
+    return (
+        format_table([_ordered(r) for r in rows if isinstance(r, Mapping)])
+        if isinstance(rows, list)
+        else ""
+    )
 
 
 def image_row(entry: ImageEntry) -> dict[str, Any]:
