@@ -1,47 +1,38 @@
 """The agent: a request from a line in, an answer out, now or later.
 
-Every command is a row of a table. What changes something is refused to a line that has not proved
-a key, once one is pinned. An answer that must wait, for the worker or for an event, is kept with
-its deadline. No port is opened and no clock is read here: `serving` does that.
+What changes something is refused to a line that has not proved a key, once one is pinned. An
+answer that must wait, for the worker or for an event, is kept with its deadline. No port is opened
+and no clock is read here: `serving` does that. Not here: what each command does (`commands`).
 """
 
 from __future__ import annotations
 
-import datetime
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from edge_runtime import __version__
-from edge_runtime.board.access import PERMISSION_S, Access
+from edge_runtime.board import commands
+from edge_runtime.board.access import Access
 from edge_runtime.board.deployer import Deployer
 from edge_runtime.board.file_group import FileGroup
 from edge_runtime.board.files import Files
 from edge_runtime.board.image_group import ImageGroup
 from edge_runtime.board.journal import Journal
 from edge_runtime.board.record import Now
-from edge_runtime.board.reporting import agent_status, fit_status, log_bytes, statistics
+from edge_runtime.board.reporting import statistics
 from edge_runtime.board.uploads import Uploads
 from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.wire import edge_messages as edge
-from edge_runtime.wire import messages as standard
-from edge_runtime.wire.edge_messages import LabelRefused, LabelWanted
+from edge_runtime.wire.edge_messages import LabelWanted
 from edge_runtime.wire.server import Asked
-from edge_runtime.wire.smp import Answer, Group, Message, Rc, Refusal
+from edge_runtime.wire.smp import Answer, Rc, Refusal
 
-BUF_COUNT: Final = 4
 FRAMING_BYTES: Final = 4
 MAX_WAIT_S: Final = 10.0
 WORKER_S: Final = 30.0  # a trial of a new slot takes seconds on a Pi 3
 MAX_DEFERRED: Final = 32
 NO_RUNTIME: Final = Refusal(Rc.BAD_STATE, rsn="no model pack runs on this board yet")
-NO_SUCH_STAT: Final = Refusal(3, Group.STAT)
-# Zephyr's ``OS_MGMT_ERR_QUERY_YIELDS_NO_ANSWER``, ``OS_MGMT_ERR_INVALID_FORMAT``.
-NO_ANSWER: Final = Refusal(3, Group.OS)
-INVALID_FORMAT: Final = Refusal(2, Group.OS)
-_MCUBOOT_SWAP: Final = 3  # mode: swap without scratch; the nearest to two places
 
 
 @dataclass
@@ -88,6 +79,12 @@ class Agent:
         Memory, temperature, room on the disk: asked for with each status.
     """
 
+    facts: BoardFacts
+    deployer: Deployer
+    journal: Journal
+    images: ImageGroup
+    files: FileGroup
+
     def __init__(
         self,
         facts: BoardFacts,
@@ -99,8 +96,9 @@ class Agent:
     ) -> None:
         self.facts, self.deployer, self.journal = facts, deployer, journal
         self.images = ImageGroup(deployer, Uploads(files), files)
-        self._shared, self._vitals = shared, vitals
-        self._files = FileGroup(shared)
+        self.vitals = vitals
+        self._shared = shared
+        self.files = FileGroup(shared)
         self._deferred: list[_Deferred] = []
         self._runner = deployer.runner
         self.counters = dict.fromkeys(("requests", "refused", "denied"), 0)
@@ -110,10 +108,10 @@ class Agent:
     def ask(self, line: Line, asked: Asked, now: Now) -> Answer | None:
         """The answer, or None if it will come from `tick`."""
         self.counters["requests"] += 1
-        handler = _TABLE.get(type(asked.request))
+        handler = commands.TABLE.get(type(asked.request))
         if handler is None:
             return self._counted(Refusal(Rc.NOT_SUPPORTED))
-        if isinstance(asked.request, _CHANGES) and not line.access.allows(now.monotonic_s):
+        if isinstance(asked.request, commands.CHANGES) and not line.access.allows(now.monotonic_s):
             self.counters["denied"] += 1
             return Refusal(Rc.ACCESS_DENIED, rsn="prove a pinned key first (group 64, command 8)")
         try:
@@ -191,7 +189,9 @@ class Agent:
                     lambda each, ticket=ticket: each.ticket == ticket,  # type: ignore[misc]
                     lambda each: Refusal(Rc.OK),
                 ):
-                    replies.append((line, asked, _worker_answer(asked.request, answer, line)))
+                    replies.append(
+                        (line, asked, commands.worker_answer(asked.request, answer, line.limit))
+                    )
         return replies
 
     def _take_news(self, news: Mapping[str, Any]) -> None:
@@ -206,196 +206,41 @@ class Agent:
         self.journal.settle(news["settled"])
         self.journal.forget_before(int(news["oldest"]))
 
-    def _defer(
+    def defer(
         self, asked: Asked, line: Line, now: Now, seconds: float, ticket: int | None = None
     ) -> Answer | None:
+        """Answer later: when the worker has carried out `ticket`, or, without one, at an event."""
         if len(self._deferred) >= MAX_DEFERRED:
             return Refusal(Rc.BUSY, rsn=f"{MAX_DEFERRED} requests wait already")
         self._deferred.append(_Deferred(line, asked, now.monotonic_s + seconds, ticket))
         return None
 
-    def _pass_on(
+    def pass_on(
         self, command: Mapping[str, Any], asked: Asked, line: Line, now: Now
     ) -> Answer | None:
+        """Let the worker carry it out."""
         runner = self.deployer.runner
         ticket = None if runner is None else runner.ask(command)
         if ticket is None:
             trouble = self.deployer.trouble
             return Refusal(Rc.BAD_STATE, rsn=trouble[:200]) if trouble else NO_RUNTIME
-        return self._defer(asked, line, now, WORKER_S, ticket)
+        return self.defer(asked, line, now, WORKER_S, ticket)
 
-    # -- group 0 ----------------------------------------------------------------------------
+    # -- what commands ask ------------------------------------------------------------------
 
-    def _reset(self, request: standard.ResetRequest, line: Line, now: Now) -> Answer:
-        self.deployer.reset()
-        return standard.ResetAnswer()
-
-    def _info(self, request: standard.InfoRequest, line: Line, now: Now) -> Answer:
-        known = {
-            "s": "edge-runtime", "n": self.facts.name, "r": __version__, "v": __version__,
-            "m": (self.facts.names or ("linux",))[0], "p": "linux", "i": "linux", "o": "Linux",
-        }  # fmt: skip
-        wanted = request.format or "s"
-        if "a" in wanted:
-            wanted = "snrvmpio"
-        if set(wanted) - set(known):
-            return INVALID_FORMAT
-        return standard.InfoAnswer(" ".join(known[each] for each in known if each in wanted))
-
-    def _bootloader(self, request: standard.BootloaderRequest, line: Line, now: Now) -> Answer:
-        if request.query in (None, ""):
-            return standard.BootloaderAnswer("MCUboot")
-        return NO_ANSWER
-
-    # -- group 2 ----------------------------------------------------------------------------
-
-    def _statistics(self, line: Line) -> dict[str, dict[str, int]]:
-        runner = self.deployer.runner
-        runtime = runner.status.get("counters", {}) if runner is not None else {}
-        return statistics(self.counters, line.counters, runtime)
-
-    # -- group 64 ---------------------------------------------------------------------------
-
-    def _status(self, request: edge.StatusRequest, line: Line, now: Now) -> Answer:
-        runner = self.deployer.runner
-        own = agent_status(self, line, now)
-        runtime = dict(runner.status) if runner is not None else {}
-        return fit_status(runtime, {**own, **self._vitals()}, line.limit)
-
-    def _events(self, asked: Asked, line: Line, now: Now) -> Answer | None:
-        request = asked.request
-        assert isinstance(request, edge.EventsRequest)
-        answer = self.journal.events(request.since, line.limit)
-        if answer.events or not request.wait_ms or request.wait_ms < 0:
-            return answer
-        return self._defer(asked, line, now, min(MAX_WAIT_S, request.wait_ms / 1000))
-
-    def _pull(self, asked: Asked, line: Line, now: Now) -> Answer | None:
-        request = asked.request
-        assert isinstance(request, edge.PullRequest)
-        if request.what == "log":
-            return self._share("log.json", log_bytes(self.deployer.store.record))
-        if request.what == "status":
-            runner = self.deployer.runner
-            runtime = dict(runner.status) if runner is not None else {}
-            own = {**agent_status(self, line, now), **self._vitals()}
-            text = json.dumps({"runtime": runtime, "agent": own}, indent=1, sort_keys=True)
-            return self._share("status.json", text.encode())
-        return self._pass_on({"do": "pull", "what": request.what}, asked, line, now)
-
-    def _share(self, name: str, data: bytes) -> Answer:
+    def share(self, name: str, data: bytes) -> Answer:
+        """Make a file that hosts may read."""
         self._shared.write(f"{name}.part", data)
         self._shared.rename(f"{name}.part", name)
         return edge.PullAnswer(name, len(data), hashlib.sha256(data).digest())
 
-    def _authorise(self, request: edge.AuthoriseRequest, line: Line, now: Now) -> Answer:
-        if self.facts.n_keys is None:
-            return edge.AuthoriseAnswer(int(PERMISSION_S))
-        seconds = line.access.authorise(request.key, request.signature, now.monotonic_s)
-        if seconds is None:
-            self.counters["denied"] += 1
-            self.journal.note("denied", f"no pinned key was proved over {line.name}")
-            return Refusal(Rc.ACCESS_DENIED, rsn="no pinned key, or not this challenge's signature")
-        return edge.AuthoriseAnswer(int(seconds))
+    @property
+    def runtime_status(self) -> dict[str, Any]:
+        """What the worker said of itself last; empty while none runs."""
+        runner = self.deployer.runner
+        return dict(runner.status) if runner is not None else {}
 
-
-def _worker_answer(request: Message, value: Mapping[str, Any], line: Line) -> Answer:
-    """What the worker said, as the answer to what was asked."""
-    if "error" in value:
-        return Refusal(Rc.INVALID, rsn=str(value["error"])[:200])
-    if isinstance(request, edge.LabelsRequest):
-        refused = tuple(
-            LabelRefused(int(each["sample"]), str(each["reason"])[:100])
-            for each in value["refused"]
-        )
-        while len(refused) * 130 > line.limit:
-            refused = refused[: len(refused) // 2]
-        return edge.LabelsAnswer(int(value["accepted"]), refused)
-    if isinstance(request, edge.UndoRequest):
-        return edge.UndoAnswer(int(value["generation"]))
-    if isinstance(request, edge.CaptureRequest):
-        return edge.CaptureAnswer(str(value["name"]))
-    return edge.PullAnswer(str(value["name"]), int(value["len"]), bytes.fromhex(value["sha"]))
-
-
-_CHANGES: Final = (
-    standard.ResetRequest,
-    standard.SetImageStateRequest,
-    standard.ImageEraseRequest,
-    edge.LabelsRequest,
-    edge.UndoRequest,
-    edge.CaptureRequest,
-    edge.PullRequest,
-)
-_Handler = Callable[[Agent, Asked, Line, Now], "Answer | None"]
-
-
-def _now(handler: Callable[[Agent, Any, Line, Now], Answer]) -> _Handler:
-    """A row whose answer is there at once."""
-    return lambda agent, asked, line, now: handler(agent, asked.request, line, now)
-
-
-def _wall(now: Now) -> str:
-    return datetime.datetime.fromtimestamp(now.wall_s, datetime.timezone.utc).isoformat()
-
-
-def _stat(agent: Agent, request: standard.StatRequest, line: Line, now: Now) -> Answer:
-    fields = agent._statistics(line).get(request.name)
-    return NO_SUCH_STAT if fields is None else standard.StatAnswer(request.name, fields)
-
-
-def _labels(agent: Agent, asked: Asked, line: Line, now: Now) -> Answer | None:
-    assert isinstance(asked.request, edge.LabelsRequest)
-    labels = [[each.sample, each.label] for each in asked.request.labels]
-    return agent._pass_on({"do": "labels", "labels": labels}, asked, line, now)
-
-
-def _undo(agent: Agent, asked: Asked, line: Line, now: Now) -> Answer | None:
-    assert isinstance(asked.request, edge.UndoRequest)
-    command = {"do": "undo", "generation": asked.request.generation}
-    return agent._pass_on(command, asked, line, now)
-
-
-def _capture(agent: Agent, asked: Asked, line: Line, now: Now) -> Answer | None:
-    assert isinstance(asked.request, edge.CaptureRequest)
-    command = {"do": "capture", "samples": asked.request.samples}
-    return agent._pass_on(command, asked, line, now)
-
-
-_TABLE: Final[Mapping[type[Message], _Handler]] = {
-    standard.EchoRequest: _now(lambda a, r, line, now: standard.EchoAnswer(r.d)),
-    standard.DatetimeRequest: _now(lambda a, r, line, now: standard.DatetimeAnswer(_wall(now))),
-    standard.ResetRequest: _now(Agent._reset),
-    standard.ParametersRequest: _now(
-        lambda a, r, line, now: standard.ParametersAnswer(line.buf_size, BUF_COUNT)
-    ),
-    standard.InfoRequest: _now(Agent._info),
-    standard.BootloaderRequest: _now(Agent._bootloader),
-    standard.ImageStateRequest: _now(lambda a, r, line, now: a.images.state()),
-    standard.SetImageStateRequest: _now(lambda a, r, line, now: a.images.set_state(r, now)),
-    standard.ImageUploadRequest: _now(lambda a, r, line, now: a.images.take(r, line.name, now)),
-    standard.ImageEraseRequest: _now(lambda a, r, line, now: a.images.erase(r, now)),
-    standard.StatRequest: _now(_stat),
-    standard.StatListRequest: _now(
-        lambda a, r, line, now: standard.StatListAnswer(tuple(a._statistics(line)))
-    ),
-    standard.FileRequest: _now(lambda a, r, line, now: a._files.read(r, line.limit)),
-    standard.FileStatusRequest: _now(lambda a, r, line, now: a._files.status(r)),
-    standard.FileHashRequest: _now(lambda a, r, line, now: a._files.hash(r)),
-    edge.StatusRequest: _now(Agent._status),
-    edge.EventsRequest: Agent._events,
-    edge.MetricsRequest: _now(lambda a, r, line, now: a.journal.metrics(r.since, line.limit)),
-    edge.LabelRequestsRequest: _now(
-        lambda a, r, line, now: a.journal.label_requests(r.limit, line.limit)
-    ),
-    edge.LabelsRequest: _labels,
-    edge.UndoRequest: _undo,
-    edge.CaptureRequest: _capture,
-    edge.PullRequest: Agent._pull,
-    edge.ChallengeRequest: _now(
-        lambda a, r, line, now: edge.ChallengeAnswer(
-            line.access.challenge(now.monotonic_s), a.facts.name
-        )
-    ),
-    edge.AuthoriseRequest: _now(Agent._authorise),
-}
+    def statistics(self, line: Line) -> dict[str, dict[str, int]]:
+        """The statistics groups by name."""
+        counters = self.runtime_status.get("counters", {})
+        return statistics(self.counters, line.counters, counters)

@@ -101,6 +101,11 @@ class Deployer:
         """Whether a self-test is going on, or about to."""
         return self._test is not None
 
+    @property
+    def is_up(self) -> bool:
+        """Whether the worker has opened what is to run."""
+        return self.runner is not None and self.runner.is_ready
+
     def start(self, now: Now) -> None:
         """Call once: undo what was cut off, run what is to run."""
         before = self.store.record.phase
@@ -128,8 +133,16 @@ class Deployer:
         self._say("self-test begins")
 
     def confirm(self, now: Now) -> None:
-        """Keep what runs unconfirmed; nothing to do if it is confirmed already."""
+        """Keep what runs unconfirmed; nothing to do if it is confirmed already.
+
+        Raises
+        ------
+        StoreError
+            It has not come up yet: what never ran cannot be kept.
+        """
         if self.store.record.phase is Phase.TRIAL and self._revert_at_s is None:
+            if not self.is_up:
+                raise StoreError("the new pack is still starting: confirm it once it is active")
             self.store.confirm(now)
             self.is_permanent = False
             self._say(f"confirmed {_name(self.store.record.active)}")

@@ -213,9 +213,10 @@ class ImageGroup:
 def image_entries(deployer: Deployer) -> tuple[ImageEntry, ...]:
     """The images as a client of MCUboot expects them."""
     record = deployer.store.record
-    is_trial = record.phase is Phase.TRIAL
-    is_pending = record.phase in (Phase.TESTING, Phase.READY)
-    running = deployer.running
+    # What has been switched to and is still starting is shown as what comes next.
+    is_trial = record.phase is Phase.TRIAL and deployer.is_up
+    is_pending = record.phase in (Phase.TESTING, Phase.READY, Phase.TRIAL)
+    running = record.candidate if is_trial else record.active
     other = record.active if is_trial else record.candidate or record.previous
     entries = []
     for number, pack in enumerate(running.packs if running is not None else ()):

@@ -188,9 +188,12 @@ def build(settings: ServeSettings) -> tuple[Agent, list[tuple[Port, Line]]]:
     deployer = Deployer(store, journal, settings.settings)
     n_keys = None if keys is None else len(keys)
 
+    started_s = time.monotonic()
+
     def vitals() -> dict[str, Any]:
         runner = deployer.runner
-        return health.vitals(settings.state, None if runner is None else runner.pid)
+        found = health.vitals(settings.state, None if runner is None else runner.pid)
+        return {"uptime_s": round(time.monotonic() - started_s), **found}
 
     facts = BoardFacts(name, names, n_keys, settings.is_open)
     agent = Agent(facts, deployer, files, shared, journal, vitals)

@@ -32,6 +32,22 @@ class EchoAnswer(Message):
     r: str
 
 
+@message(_READ, Group.OS, 0)
+@dataclass(frozen=True)
+class EchoReadRequest(Message):
+    """The same as `EchoRequest`: some clients take echo for a reading."""
+
+    d: str = ""
+
+
+@message(_READ_ANSWER, Group.OS, 0)
+@dataclass(frozen=True)
+class EchoReadAnswer(Message):
+    """The text."""
+
+    r: str
+
+
 @message(_READ, Group.OS, 4)
 @dataclass(frozen=True)
 class DatetimeRequest(Message):
@@ -117,10 +133,11 @@ class BootloaderRequest(Message):
 @message(_READ_ANSWER, Group.OS, 8)
 @dataclass(frozen=True)
 class BootloaderAnswer(Message):
-    """Its name, or the answer to the query."""
+    """Its name; or, to the query "mode", how it swaps images, as MCUboot counts the ways."""
 
-    bootloader: str
+    bootloader: str | None = None
     response: Any = None
+    mode: int | None = None
 
 
 # Group 1: images
