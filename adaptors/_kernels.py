@@ -195,6 +195,36 @@ def dense(X: Any, W: Any, b: Any, activation: int, H: Any) -> None:
                 H[i, j] = activated(H[i, j], activation)
 
 
+@kernel(f4_out2(f4_in2, f4, f4_in2, f4_in2, f4_in, types.int64, f4_in2, f4_in))
+def answer(
+    X: Any, limit: float, frame: Any, W: Any, b: Any, activation: int, V: Any, c: Any
+) -> Any:
+    """Outputs (1, n_outputs) of one row X (1, n_inputs) through one hidden layer, in one call.
+
+    Bit for bit those of `standardise`, `dense`, and `dense` again. ``frame`` holds half the mean
+    and twice the scale (2, n_inputs), or nothing (0, n_inputs) for a row that is standardised.
+    A row with a NaN or a number beyond ``limit`` has no answer: (0, n_outputs) is returned.
+    """
+    Z = np.empty((1, V.shape[0]), np.float32)
+    n_within = 0
+    for k in range(X.shape[1]):
+        n_within += abs(X[0, k]) <= limit
+    if n_within < X.shape[1]:
+        return Z[:0]
+    H = np.empty((1, W.shape[0]), np.float32)
+    if frame.shape[0] > 0:
+        A = np.empty(X.shape, np.float32)
+        for k in range(X.shape[1]):
+            A[0, k] = standard(X[0, k], frame[0, k], frame[1, k])
+        times(A, W, b, H)
+    else:
+        times(X, W, b, H)
+    for j in range(H.shape[1]):
+        H[0, j] = activated(H[0, j], activation)
+    times(H, V, c, Z)
+    return Z
+
+
 @kernel(f8(f4_in2, f4_in))
 def gram_norm(X: Any, last: Any) -> float:
     """Frobenius norm of ``X X^T + last last^T``, the Gram matrix of rows with ``last`` appended."""
@@ -423,6 +453,7 @@ def trace_step(V: Any, keep: Any, gain: Any, delta: Any, P: Any, G: Any) -> None
 
 KERNELS = (
     dense,
+    answer,
     gram_norm,
     dense_step,
     rank_one_step,

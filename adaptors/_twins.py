@@ -29,6 +29,19 @@ def dense(X: Array, W: Array, b: Array, activation: int, H: Array) -> None:
     H[:] = BY_CODE[activation].function(_product(W, X) + b)
 
 
+def answer(
+    X: Array, limit: float, frame: Array, W: Array, b: Array, activation: int, V: Array, c: Array
+) -> Array:
+    """Outputs (1, n_outputs) of one row through one hidden layer; (0, n_outputs) if not within."""
+    if not within(X, limit):
+        return np.empty((0, len(V)), np.float32)
+    A = standardised(X, frame[0], frame[1]) if len(frame) else X
+    H, Z = np.empty((1, len(W)), np.float32), np.empty((1, len(V)), np.float32)
+    dense(A, W, b, activation, H)
+    dense(H, V, c, 4, Z)
+    return Z
+
+
 def gram_norm(X: Array, last: Array) -> float:
     """Frobenius norm of ``X X^T + last last^T``, the Gram matrix of rows with ``last`` appended."""
     return float(np.linalg.norm((X @ X.T + np.outer(last, last)).astype(np.float64)))

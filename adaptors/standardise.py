@@ -95,4 +95,6 @@ class Standardiser:
         return self.mean, self.squares, self.half_mean, self.twice_scale
 
     def _set_scale(self) -> None:
-        self.half_mean, self.twice_scale = _twins.halves(self.mean, self.squares, self.count)
+        # One array, of which a kernel takes both rows at once.
+        self.frame: Array = np.stack(_twins.halves(self.mean, self.squares, self.count))
+        self.half_mean, self.twice_scale = self.frame

@@ -76,6 +76,28 @@ def test_a_row_of_dense_does_not_depend_on_its_neighbours(module, seed, n, n_inp
     np.testing.assert_array_equal(together, alone)
 
 
+@given(seeds, sizes, sizes, st.integers(1, 12), st.sampled_from(range(len(BY_CODE))), st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_answer_equals_its_twin(seed, n_inputs, n_units, n_classes, activation, framed):
+    X, W, b, V, c, half_mean, scale = draw(
+        seed, (1, n_inputs), (n_units, n_inputs), n_units, (n_classes, n_units), n_classes,
+        n_inputs, n_inputs,
+    )  # fmt: skip
+    frame = np.stack([half_mean, np.abs(scale)])[: 2 * framed]
+    fast = kernels.answer(X, 1e6, frame, W, b, activation, V, c)
+    close(fast, _twins.answer(X, 1e6, frame, W, b, activation, V, c))
+
+
+@pytest.mark.parametrize("module", [kernels, _twins], ids=["kernel", "twin"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 11.0, -11.0])
+def test_answer_has_none_for_a_row_that_is_not_within_its_limit(module, bad):
+    X, W, b, V, c = draw(0, (1, 5), (4, 5), 4, (3, 4), 3)
+    nothing = np.empty((0, 5), np.float32)
+    assert module.answer(X, 10.0, nothing, W, b, 0, V, c).shape == (1, 3)
+    X[0, 3] = bad
+    assert module.answer(X, 10.0, nothing, W, b, 0, V, c).shape == (0, 3)
+
+
 @given(seeds, sizes, sizes, st.sampled_from([1.0, 1e10]))
 @settings(max_examples=40, deadline=None)
 def test_gram_norm_equals_its_twin(seed, n, n_inputs, scale):

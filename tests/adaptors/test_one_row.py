@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from adaptors import TargetProjectionClassifier, TargetProjectionRegressor
+from adaptors import (
+    Dense,
+    TargetProjectionClassifier,
+    TargetProjectionNetwork,
+    TargetProjectionRegressor,
+)
 from adaptors.activations import ACTIVATIONS
 from tests.adaptors.learning import blobs
 
@@ -33,3 +38,25 @@ def test_the_estimator_answers_as_its_network_does_for_standardised_rows():
     clf = TargetProjectionClassifier((8,), random_state=0).fit(X, y)
     outputs = clf.network_.decision_function(clf._scaler.transform(X))
     np.testing.assert_array_equal(clf.decision_function(X), outputs)
+
+
+@pytest.mark.parametrize("spoil", [np.nan, np.inf, 1e30])
+def test_a_row_that_cannot_be_answered_is_refused_as_in_a_batch(spoil):
+    net = TargetProjectionNetwork([Dense(4)], 3, 2, random_state=0)
+    X = np.array([[1, spoil, 0]], dtype=np.float32)
+    for rows in (X, np.concatenate([X, X])):
+        with pytest.raises(ValueError, match="NaN, infinity or values beyond"):
+            net.decision_function(rows)
+
+
+@pytest.mark.parametrize("layer", [Dense(4), Dense(4, normalise=True)], ids=["plain", "normalised"])
+def test_a_network_answers_one_row_of_any_layout_as_in_a_batch(layer):
+    net = TargetProjectionNetwork([layer], 6, 2, random_state=0)
+    X = np.random.default_rng(0).standard_normal((9, 6)).astype(np.float32)
+    net.step(X, np.arange(9) % 2)
+    net.add_classes(1)
+    together = net.decision_function(X)
+    for i in range(len(X)):
+        assert net.decision_function(X[i : i + 1]).tobytes() == together[i].tobytes()
+        assert net.decision_function(X[:, ::-1][i : i + 1, ::-1]).tobytes() == together[i].tobytes()
+        assert net.decision_function(X[i : i + 1].astype(float)).tobytes() == together[i].tobytes()
