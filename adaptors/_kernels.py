@@ -396,14 +396,15 @@ def standardise(X: Any, half_mean: Any, twice_scale: Any, Z: Any) -> None:
             Z[i, k] = standard(X[i, k], half_mean[k], twice_scale[k])
 
 
-@kernel(types.void(f4_in, f4_in2, types.int64, types.int64, f4_out))
-def similarity_delta(h: Any, codes: Any, label: int, activation: int, delta: Any) -> None:
+@kernel(types.void(f4_in, f4_in2, types.int64, types.int64, f4, f4_out))
+def similarity_delta(
+    h: Any, codes: Any, label: int, activation: int, temperature: float, delta: Any
+) -> None:
     """Derivative, by the pre-activations, of the cross-entropy of one output's similarities.
 
-    ``activation`` as in `dense`; the scale as in `losses.CrossEntropy`.
+    ``activation`` as in `dense`; ``temperature`` as in `losses.CrossEntropy`.
     """
     n_units = h.shape[0]
-    temperature = f4(math.sqrt(n_units))
     p = np.empty(codes.shape[0], np.float32)
     for c in range(codes.shape[0]):
         z = f4(0.0)

@@ -32,6 +32,7 @@ HIDDEN_RATES: Final = {
     "cosine": 3.0,
     "binary_cross_entropy": 0.3,
     "cross_entropy": 10.0,
+    "sharp_cross_entropy": 10.0,
 }
 LARGEST: Final = np.finfo(np.float32).max
 # 2: codes, momentum, noise. A state of version 1 is still read.

@@ -161,9 +161,11 @@ def standardise(X: Array, half_mean: Array, twice_scale: Array, Z: Array) -> Non
     Z[:] = standardised(X, half_mean, twice_scale)
 
 
-def similarity_delta(h: Array, codes: Array, label: int, activation: int, delta: Array) -> None:
+def similarity_delta(
+    h: Array, codes: Array, label: int, activation: int, temperature: float, delta: Array
+) -> None:
     """Derivative, by the pre-activations, of the cross-entropy of one output's similarities."""
-    error = softmax(codes @ h / np.sqrt(np.float32(len(h))))
+    error = softmax(codes @ h / np.float32(temperature))
     error[label] -= 1
     delta[:] = error @ codes * BY_CODE[activation].slope(h)
 

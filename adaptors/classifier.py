@@ -29,8 +29,9 @@ class TargetProjectionClassifier(contract.ClassifierMixin, ShallowEstimator):
     hidden : tuple of int
         Width of each hidden layer; () is softmax regression.
     loss
-        Local loss: "cross_entropy", "l2", "l1", "huber", "cosine", "binary_cross_entropy", or an
-        object like `losses.LocalLoss`.
+        Local loss: "cross_entropy", "sharp_cross_entropy" (better where samples are many and
+        classes subtle), "l2", "l1", "huber", "cosine", "binary_cross_entropy", or an object like
+        `losses.LocalLoss`.
     activation
         "tanh", "hard_tanh", "sigmoid", "relu" or "linear".
     learning_rate, hidden_learning_rate

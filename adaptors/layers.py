@@ -241,7 +241,8 @@ class DenseLayer(MatrixLayer):
             delta = checked_delta(goal.loss, h, goal.codes, goal.y)
             return delta * self._activation.slope(h)
         delta, code = np.empty_like(h), self._activation.code
-        kernels().similarity_delta(h[0], goal.codes, int(goal.y[0]), code, delta[0])
+        tau = goal.loss.temperature(self.n_units)
+        kernels().similarity_delta(h[0], goal.codes, int(goal.y[0]), code, tau, delta[0])
         return delta
 
     def _output(self, X: Array) -> Array:

@@ -8,7 +8,8 @@ The softmax of the output layer is here too; no weights are.
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -157,18 +158,26 @@ class BinaryCrossEntropy:
         return (h - low) / width, (codes[y] - low) / width, width
 
 
+@dataclass(frozen=True)
 class CrossEntropy:
     """Cross-entropy of the similarities to all codes, times the temperature.
 
-    ``p = softmax(codes h / tau)`` with ``tau = sqrt(n_units)``, after the detached layers of
-    DCL-S (ICLR 2024). The factor tau leaves a derivative of order one, as the other losses have.
+    ``p = softmax(codes h / tau)`` with ``tau = sqrt(n_units) / sharpness``, after the detached
+    layers of DCL-S (ICLR 2024). The factor tau leaves a derivative of order one, as the other
+    losses have. The sharper, the sooner a sample that is told apart stops pulling its class
+    together, which many samples and epochs have use for.
     """
 
-    needs_all_codes: Final = True
+    sharpness: float = 1.0
+    needs_all_codes: ClassVar[bool] = True
+
+    def temperature(self, n_units: int) -> np.float32:
+        """Return tau for a layer of so many units."""
+        return np.float32(np.sqrt(n_units) / self.sharpness)
 
     def value(self, h: Array, codes: Array, y: Labels) -> Array:
         """Return ``-tau log p(true label)`` of each sample."""
-        tau = np.sqrt(np.float32(h.shape[1]))
+        tau = self.temperature(h.shape[1])
         logits = h @ codes.T / tau
         top = logits.max(axis=1, keepdims=True)
         total = top[:, 0] + np.log(np.exp(logits - top).sum(axis=1))
@@ -177,8 +186,7 @@ class CrossEntropy:
 
     def delta(self, h: Array, codes: Array, y: Labels) -> Array:
         """Return ``(p - one-hot) codes``."""
-        tau = np.sqrt(np.float32(h.shape[1]))
-        return output_delta(h @ codes.T / tau, y) @ codes
+        return output_delta(h @ codes.T / self.temperature(h.shape[1]), y) @ codes
 
 
 LOSSES: Final[dict[str, LocalLoss]] = {
@@ -188,6 +196,7 @@ LOSSES: Final[dict[str, LocalLoss]] = {
     "cosine": Cosine(),
     "binary_cross_entropy": BinaryCrossEntropy(),
     "cross_entropy": CrossEntropy(),
+    "sharp_cross_entropy": CrossEntropy(3.0),  # the best of 0.3 to 30 on held-out letters
 }
 
 

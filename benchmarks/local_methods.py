@@ -167,13 +167,14 @@ def _closed_form(model: Callable[..., Model]) -> Callable[..., Model]:
 
 
 def _tpsgd(loss: str, hidden_rates: Sequence[float]) -> Method:
+    compares = loss == "cross_entropy"
     ladders = {
-        "loss": [loss],
-        "activation": ["relu", "tanh"] if loss == "cross_entropy" else ["tanh"],
+        "loss": ["cross_entropy", "sharp_cross_entropy"] if compares else [loss],
+        "activation": ["relu", "tanh"] if compares else ["tanh"],
         "hidden_learning_rate": hidden_rates,
-        "learning_rate": [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0],
+        "learning_rate": [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0],
     }
-    rule: Rule = "local cross-entropy" if loss == "cross_entropy" else "local"
+    rule: Rule = "local cross-entropy" if compares else "local"
     name = f"tpSGD, {loss.replace('_', ' ')}"
     return Method(name, _dense(TargetProjectionClassifier), ladders, rule)
 

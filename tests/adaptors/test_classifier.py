@@ -36,6 +36,7 @@ def test_every_check_of_scikit_learn_passes(classifier):
         ("cosine", 0.94),
         ("binary_cross_entropy", 0.94),
         ("cross_entropy", 0.96),
+        ("sharp_cross_entropy", 0.96),
     ],
 )
 def test_digits_are_learned_without_tuning(loss, least):

@@ -242,16 +242,18 @@ def test_standardise_equals_its_twin(seed, n, n_inputs, scale):
     assert np.abs(fast).max() <= kernels.CLIP
 
 
-@given(seeds, st.integers(1, 40), st.integers(1, 6), st.integers(0, 4))
-def test_similarity_delta_equals_its_twin_and_the_loss(seed, n_units, n_classes, code):
+@given(seeds, st.integers(1, 40), st.integers(1, 6), st.integers(0, 4), st.sampled_from([1, 3]))
+def test_similarity_delta_equals_its_twin_and_the_loss(seed, n_units, n_classes, code, sharpness):
+    loss = CrossEntropy(sharpness)
+    tau = loss.temperature(n_units)
     rng = np.random.default_rng(seed)
     h = BY_CODE[code].function(rng.standard_normal((1, n_units)).astype(np.float32))
     codes = rng.choice([-0.9, 0.9], (n_classes, n_units)).astype(np.float32)
     label = int(rng.integers(n_classes))
     fast, slow = np.empty((2, n_units), np.float32)
-    kernels.similarity_delta(h[0], codes, label, code, fast)
-    _twins.similarity_delta(h[0], codes, label, code, slow)
-    expected = CrossEntropy().delta(h, codes, np.array([label])) * BY_CODE[code].slope(h)
+    kernels.similarity_delta(h[0], codes, label, code, tau, fast)
+    _twins.similarity_delta(h[0], codes, label, code, tau, slow)
+    expected = loss.delta(h, codes, np.array([label])) * BY_CODE[code].slope(h)
     np.testing.assert_allclose(fast, slow, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(slow, expected[0], rtol=1e-4, atol=1e-5)
 
