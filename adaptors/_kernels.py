@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, TypeVar, cast
 
 import numba as nb
 import numpy as np
 from numba import types
+
+from adaptors._cache import readable_caches
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,13 +46,16 @@ f8_out = types.Array(f8, 1, "C")
 
 
 def kernel(signature: Any) -> Callable[[F], F]:
-    """Compile for one signature, cached on disk where a cache location can be written."""
+    """Compile for one signature, or load what was; cached on disk where that can be written."""
 
     def compiled(loop: F) -> F:
-        try:
-            return cast(F, nb.njit(signature, cache=True, **POLICY)(loop))
-        except (OSError, RuntimeError):  # numba's "cannot cache function", or a read-only disk
-            return cast(F, nb.njit(signature, **POLICY)(loop))
+        for found_again in (readable_caches, nullcontext):
+            try:
+                with found_again():
+                    return cast(F, nb.njit(signature, cache=True, **POLICY)(loop))
+            except (OSError, RuntimeError):  # a stale cache on a read-only disk, or none at all
+                continue
+        return cast(F, nb.njit(signature, **POLICY)(loop))
 
     return compiled
 

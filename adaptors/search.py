@@ -108,6 +108,9 @@ class SearchResult:
         """Return an untrained estimator of the chosen candidate; see `AdaptorClassifier`."""
         return AdaptorClassifier(self.best, **params)
 
+    def __str__(self) -> str:
+        return self.to_text(10)
+
     def to_text(self, n_rows: int | None = None) -> str:
         """Return the table, best first, columns aligned."""
         names = list(self.table[0].scores)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import adaptors
+from adaptors._cache import readable_caches
 
 ROOT = Path(__file__).parents[2]
 LEARN = """
@@ -58,6 +59,7 @@ def test_learning_works_where_numba_may_write_no_cache(tmp_path):
 
 WARM = """
 import adaptors
+from adaptors._cache import readable_caches
 adaptors.warm_up()
 from adaptors._backend import kernels
 from adaptors._kernels import KERNELS
@@ -87,3 +89,37 @@ def test_an_unknown_name_is_an_attribute_error():
 
 def test_the_public_names_are_listed():
     assert set(adaptors.__all__) <= set(dir(adaptors))
+
+
+READ_ONLY = """
+import tempfile
+import numba
+from numba.core.event import install_recorder
+
+def refuse(*args, **kwargs):
+    raise PermissionError("read-only")
+
+tempfile.TemporaryFile = tempfile.NamedTemporaryFile = refuse  # by which numba tries the disk
+with install_recorder("numba:compile") as compiled:
+    import adaptors._kernels
+assert not compiled.buffer, "compiled anew"
+"""
+
+
+@pytest.mark.slow
+def test_a_cache_that_may_only_be_read_is_used_even_without_a_home(tmp_path):
+    pytest.importorskip("numba")
+    settings = {"NUMBA_DISABLE_JIT": "0", "NUMBA_CACHE_DIR": str(tmp_path), "HOME": None}
+    run("import adaptors; adaptors.warm_up()", **settings)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert before
+    run(READ_ONLY, **settings)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_the_search_for_caches_of_others_stays_as_it_was():
+    caching = pytest.importorskip("numba.core.caching")
+    usual = caching.CacheImpl._locator_classes
+    with readable_caches():
+        assert caching.CacheImpl._locator_classes[1:] == usual
+    assert caching.CacheImpl._locator_classes is usual

@@ -79,6 +79,7 @@ def test_the_table_holds_every_proxy_best_first_and_can_be_written_as_json():
     assert str(result.best) in why
     assert len(lines) == 4
     assert len({len(line) for line in lines}) == 1
+    assert str(result) == result.to_text(10)
 
 
 def test_ranks_share_places_and_among_equals_the_smaller_candidate_wins():
