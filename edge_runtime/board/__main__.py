@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any, Final
 
-from edge_runtime.board import serve_commands
+from edge_runtime.board import serve_commands, service_commands
 from edge_runtime.errors import EdgeRuntimeError
 
 
@@ -20,7 +20,10 @@ class ExitCode(IntEnum):
     USAGE = 2
 
 
-GROUPS: Final[tuple[Callable[[Any], None], ...]] = (serve_commands.register,)
+GROUPS: Final[tuple[Callable[[Any], None], ...]] = (
+    serve_commands.register,
+    service_commands.register,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -175,24 +175,30 @@ class Agent:
     # -- the worker -------------------------------------------------------------------------
 
     def _hear(self, now: Now) -> list[tuple[Line, Asked, Answer]]:
+        """Take what the worker says; one that makes no sense is listened to no more."""
         replies: list[tuple[Line, Asked, Answer]] = []
         runner = self.deployer.runner
-        for value in runner.listen(now.monotonic_s) if runner is not None else ():
-            if value["say"] == "news":
-                self._take_news(value)
-            elif value["say"] == "ready":
-                self.journal.note("deployment", f"running; learned state: {value['learned']}")
-            else:
-                ticket, answer = int(value.get("ticket") or 0), dict(value.get("value") or {})
-                self.deployer.answered(ticket)
-                for line, asked, _ in self._resolve(
-                    lambda each, ticket=ticket: each.ticket == ticket,  # type: ignore[misc]
-                    lambda each: Refusal(Rc.OK),
-                ):
-                    replies.append(
-                        (line, asked, commands.worker_answer(asked.request, answer, line.limit))
-                    )
+        try:
+            for value in runner.listen(now.monotonic_s) if runner is not None else ():
+                if value["say"] == "news":
+                    self._take_news(value)
+                elif value["say"] == "ready":
+                    self.journal.note("deployment", f"running; learned state: {value['learned']}")
+                else:
+                    replies += self._take_answer(int(value["ticket"]), value["value"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            assert runner is not None
+            runner.give_up(f"it does not make sense: {type(error).__name__}: {error}")
         return replies
+
+    def _take_answer(
+        self, ticket: int, value: Mapping[str, Any]
+    ) -> list[tuple[Line, Asked, Answer]]:
+        self.deployer.answered(ticket)
+        return self._resolve(
+            lambda each: each.ticket == ticket,
+            lambda each: commands.worker_answer(each.asked.request, value, each.line.limit),
+        )
 
     def _take_news(self, news: Mapping[str, Any]) -> None:
         for event in news["events"]:

@@ -95,11 +95,18 @@ class Runner:
             return []
         try:
             self._channel.flush()
-            values = self._channel.receive()
+            heard = [value for value in self._channel.receive() if self._hear(value, now_s)]
         except ChannelError:
             self._is_closed = True
             return []
-        return [value for value in values if isinstance(value, dict) and self._hear(value, now_s)]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            self.give_up(f"it does not make sense: {type(error).__name__}: {error}")
+            return []
+        return heard
+
+    def give_up(self, why: str) -> None:
+        """Listen to it no more; `fault` says why."""
+        self._failure, self._is_closed = why[:300], True
 
     def _hear(self, value: dict[str, Any], now_s: float) -> bool:
         """Take notice; True for what the agent must see."""

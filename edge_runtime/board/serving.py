@@ -61,15 +61,20 @@ class ServeSettings:
     memory_bytes: int = 3 * 2**30
 
 
-def load_keys(directory: Path) -> list[Ed25519PublicKey] | None:
+def load_keys(
+    directory: Path, paths: Sequence[Path] | None = None
+) -> list[Ed25519PublicKey] | None:
     """Pinned keys, one in each .pem file; None where there is none: an unprovisioned board.
+
+    ``paths`` are looked at in place of all that are there.
 
     Raises
     ------
     AgentError
         A file holds no Ed25519 key: leaving it out would open the board, or lock somebody out.
     """
-    paths = sorted(directory.glob("*.pem"))[: MAX_KEYS + 1] if directory.is_dir() else []
+    if paths is None:
+        paths = sorted(directory.glob("*.pem"))[: MAX_KEYS + 1] if directory.is_dir() else []
     if len(paths) > MAX_KEYS:
         raise AgentError(f"more than {MAX_KEYS} keys in {directory}")
     keys = []
