@@ -11,6 +11,7 @@ import numpy as np
 
 from edge_runtime.crossfit import folds_of
 from edge_runtime.errors import BudgetError
+from edge_runtime.guard import Guard
 from edge_runtime.labelled import Classes, Matrix
 from edge_runtime.router import route
 from edge_runtime.slots import Scores, Slot, SlotSettings
@@ -51,13 +52,21 @@ class SlotBank:
     """The slots of a runtime, oldest first, within `budget_bytes`."""
 
     def __init__(
-        self, settings: SlotSettings, *, budget_bytes: int, max_slots: int, seed: int
+        self,
+        settings: SlotSettings,
+        *,
+        budget_bytes: int,
+        max_slots: int,
+        seed: int,
+        guard: Guard,
     ) -> None:
         self.settings = settings
         self.budget_bytes, self.max_slots, self.seed = budget_bytes, max_slots, seed
         self.n_features = sum(settings.tap_widths)
         self.projection = SignedHadamard(self.n_features, settings.n_dims, seed)
         self.slots: list[Slot] = []
+        self.guard = guard
+        self._heirs: dict[int, int] = {}  # who answers for slots that are no more
         self._next_number = 0
         least = self.new_slot().least_bytes + self.projection.n_bytes
         if least > budget_bytes:
@@ -76,8 +85,25 @@ class SlotBank:
         self._next_number = max(self._next_number, slot.number) + 1
 
     def get(self, number: int) -> Slot:
-        """The slot of this number."""
-        return next(slot for slot in self.slots if slot.number == number)
+        """The slot of this number, or the one that has taken its place."""
+        while number in self._heirs:
+            number = self._heirs[number]
+        return next((slot for slot in self.slots if slot.number == number), self.slots[0])
+
+    def remove(self, slot: Slot, heir: Slot | None = None) -> None:
+        """Take a slot out; `heir` answers for it from now on, or else the oldest slot does."""
+        self.slots.remove(slot)
+        if heir is not None:
+            self._heirs[slot.number] = heir.number
+        for other in self.slots:
+            other.parent = heir if other.parent is slot else other.parent
+        self.guard.on_gone(slot.number, None if heir is None else heir.number)
+
+    def replace(self, slot: Slot, by: Slot) -> None:
+        """Put a slot in the place of another of the same number."""
+        self.slots[self.slots.index(slot)] = by
+        for other in self.slots:
+            other.parent = by if other.parent is slot else other.parent
 
     # -- answers ----------------------------------------------------------------------------
 
@@ -165,9 +191,7 @@ class SlotBank:
             for second in self.slots[i + 1 :]:
                 if self._are_same(first, second):
                     first.absorb(second)
-                    self.slots.remove(second)
-                    for slot in self.slots:
-                        slot.parent = first if slot.parent is second else slot.parent
+                    self.remove(second, heir=first)
                     return first.number, second.number
         raise BudgetError(
             f"{len(self.slots)} of {self.max_slots} slots use {self.n_bytes} of "
@@ -179,6 +203,8 @@ class SlotBank:
 
         A slot without them still learns, one sample at a time; adaptors go only after all labels.
         """
+        if self.n_bytes + n_bytes > self.budget_bytes:
+            self.guard.drop_copies()
         for slot in self.slots:
             if self.n_bytes + n_bytes <= self.budget_bytes:
                 return
@@ -207,4 +233,5 @@ class SlotBank:
     @property
     def n_bytes(self) -> int:
         """Bytes of all slots and of the projection."""
-        return self.projection.n_bytes + sum(slot.n_bytes for slot in self.slots)
+        copies = self.guard.copies_n_bytes(self)
+        return self.projection.n_bytes + sum(slot.n_bytes for slot in self.slots) + copies

@@ -6,6 +6,8 @@ it becomes events.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from edge_runtime.bank import Answer, SlotBank, Trial
@@ -23,8 +25,9 @@ MAX_COLLECTED = 512
 class Growth:
     """What has been collected since the alarm, and what is done with it."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, before_growing: Callable[[], None] = lambda: None) -> None:
         self._policy = policy
+        self.before_growing = before_growing  # called when a slot is about to be added
         self._collected: LabelledSet | None = None
         self._answered: list[tuple[int, int]] = []  # class and slot answered when they came
 
@@ -87,6 +90,7 @@ class Growth:
         if verdict == "grow":
             try:
                 events += self._grow(bank, trial, sample_id)
+                bank.guard.on_grown(trial.candidate.number, X, y)
             except BudgetError as error:
                 events.append(Event("rejected", sample_id, f"no room to grow: {error}"))
                 verdict = "adapt" if trial.adapted >= trial.existing else "reject"
@@ -100,6 +104,7 @@ class Growth:
         return events
 
     def _grow(self, bank: SlotBank, trial: Trial, sample_id: int) -> list[Event]:
+        self.before_growing()
         merged = bank.make_room(trial.candidate.n_bytes)
         bank.add(trial.candidate)
         events = []
@@ -110,6 +115,7 @@ class Growth:
 
     def _adapt(self, bank: SlotBank, trial: Trial, X: Matrix, y: Classes, sample_id: int) -> Event:
         host = bank.get(trial.host)
+        bank.guard.before_change(host, bank.budget_bytes - bank.n_bytes)
         for x, k in zip(X, y, strict=True):
             host.learn(x, int(k))
         bank.trim()

@@ -25,6 +25,7 @@ class LabelledSet:
         self._X = np.zeros((0, n_features), np.float16)
         self._y = np.zeros(0, np.int64)
         self._n = 0
+        self._is_shared = False  # with a copy: rows are never overwritten, more room is new room
 
     def __len__(self) -> int:
         return self._n
@@ -53,13 +54,33 @@ class LabelledSet:
         """Keep one labelled vector; values beyond float16 are clipped."""
         if self.is_full:
             raise ValueError(f"all {self.capacity} places for labelled samples are taken")
-        if self._n == len(self._y):  # room doubles, so that few labels cost few bytes
+        if self._n == len(self._y) or self._is_shared:
+            # Room doubles, so that few labels cost few bytes.
             room = min(max(2 * self._n, 16), self.capacity)
             self._X = np.resize(self._X, (room, self.n_features))
             self._y = np.resize(self._y, room)
+            self._is_shared = False
         self._X[self._n] = np.clip(x, -FLOAT16_MAX, FLOAT16_MAX)
         self._y[self._n] = k
         self._n += 1
+
+    def without_class(self, k: int) -> LabelledSet:
+        """A set of the other classes; those behind class `k` move up by one."""
+        rest = LabelledSet(self.n_features, self.capacity)
+        kept = self._y[: self._n] != k
+        rest._X, y = self._X[: self._n][kept], self._y[: self._n][kept]
+        rest._y, rest._n = y - (y > k), len(y)
+        return rest
+
+    def copy(self) -> LabelledSet:
+        """A copy that shares the rows so far, and costs nothing until it is added to."""
+        copy = LabelledSet(self.n_features, self.capacity)
+        copy._X, copy._y, copy._n, copy._is_shared = self._X, self._y, self._n, True
+        return copy
+
+    def shares_rows_with(self, other: LabelledSet | None) -> bool:
+        """Whether the bytes of this set are counted with those of the other."""
+        return other is not None and self._X is other._X
 
     def to_state(self) -> dict[str, npt.NDArray[Any]]:
         """The vectors and class indices that are held."""

@@ -13,6 +13,7 @@ from edge_runtime.growth import grown_event
 from edge_runtime.parts import RuntimeParts
 from edge_runtime.pending import PendingSample
 from edge_runtime.records import Event, Label
+from edge_runtime.undoing import learn_guarded
 
 
 class Learning(RuntimeParts):
@@ -33,8 +34,7 @@ class Learning(RuntimeParts):
         self._has_unsaved = True
         use = self._policy.on_label(sample_id, k)
         if use == "learn" or not self._growth.collect(sample, k):
-            self._learn_in_slot(sample, k)
-            return []
+            return self._learn_in_slot(sample, k, sample_id)
         return self._growth.decide(self.bank, sample_id) if use == "decide" else []
 
     def learn_many(self, X: Sequence[Any], labels: Sequence[Label]) -> list[Event]:
@@ -57,14 +57,18 @@ class Learning(RuntimeParts):
             return self._growth.put_on_trial(bank, features, y, answered, sample_id)
         slot = bank.new_slot().start(features, y)
         bank.add(slot)
+        bank.guard.on_grown(slot.number, features, y)
         bank.trim()
         self._policy.on_calibrated(len(slot.calibration), slot.number)
         return [grown_event(slot, None, sample_id)]
 
-    def _learn_in_slot(self, sample: PendingSample, k: int) -> None:
-        if not self.bank.slots:
-            self.bank.add(self.bank.new_slot())
-        slot = self.bank.get(sample.slot) if sample.slot is not None else self.bank.slots[0]
-        slot.learn(sample.features, k)
-        self.bank.trim()
+    def _learn_in_slot(self, sample: PendingSample, k: int, sample_id: int) -> list[Event]:
+        bank = self.bank
+        if not bank.slots:
+            bank.add(bank.new_slot())
+        slot = bank.get(sample.slot) if sample.slot is not None else bank.slots[0]
+        events = learn_guarded(bank, slot, sample, k, sample_id)
+        bank.trim()
+        slot = bank.get(slot.number)
         self._policy.on_calibrated(len(slot.calibration), slot.number)
+        return events

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_runtime.bank import SlotBank
+from edge_runtime.canary import CanarySet
 from edge_runtime.classes import indices_of
 from edge_runtime.features import FeatureReader
 from edge_runtime.growth import MAX_COLLECTED, Growth
+from edge_runtime.guard import Guard
 from edge_runtime.pending import PendingSamples
 from edge_runtime.policy import Policy, PolicySettings
 from edge_runtime.records import Label
@@ -60,9 +62,10 @@ class RuntimeParts:
         self._pending = PendingSamples(pending_samples)
         self._counters = dict.fromkeys(("samples", "labels", "strange", "rejected", "asked"), 0)
         self._bank: SlotBank | None = None
-        self._growth = Growth(self._policy)
+        self._growth = Growth(self._policy, self._before_growing)
         self._directory: Path | None = None
         self._has_unsaved = False
+        self._before_growth: int | None = None  # the generation before the last growth
         self.damaged: tuple[str, ...] = ()
         _, self.classes = indices_of(classes or (), ())
         if self._reader.n_features:
@@ -90,13 +93,18 @@ class RuntimeParts:
 
     def _open_bank(self) -> SlotBank:
         sizes = {name: self.options[name] for name in ("n_dims", "rank", "hidden")}
+        seed = self.options["random_state"]
         self._bank = SlotBank(
             SlotSettings(tuple(self._reader.taps.values()), **sizes),
             budget_bytes=self.options["budget_bytes"] - self._reserved_bytes,
             max_slots=self.options["max_slots"],
-            seed=self.options["random_state"],
+            seed=seed,
+            guard=Guard(self._policy.settings, self._reader.n_features, seed),
         )
         return self._bank
+
+    def _before_growing(self) -> None:
+        """A slot is about to be added: a good time to save."""
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -106,12 +114,14 @@ class RuntimeParts:
             "next_id": self._pending.next_id,
             "is_learning": self._policy.state == "learning",
             "slot": self._policy.slot,
+            "before_growth": self._before_growth,
         }
 
     @progress.setter
     def progress(self, saved: Mapping[str, Any]) -> None:
         self._counters = {name: int(saved["counters"][name]) for name in self._counters}
         self._pending.skip_to(int(saved["next_id"]))
+        self._before_growth = saved["before_growth"]
         if not saved["is_learning"]:
             self._policy.resume(saved["slot"])
 
@@ -119,13 +129,15 @@ class RuntimeParts:
     def n_bytes(self) -> int:
         """Bytes of everything learned and buffered."""
         slots = self._bank.n_bytes if self._bank is not None else 0
-        return self._pending.n_bytes + self._growth.n_bytes + slots
+        guard = self._bank.guard.n_bytes if self._bank is not None else 0
+        return self._pending.n_bytes + self._growth.n_bytes + slots + guard
 
     @property
     def _reserved_bytes(self) -> int:
         """Bytes that samples waiting for a label, and labels for a trial, may come to need."""
         waiting = 4 * self.options["pending_samples"] + 2 * MAX_COLLECTED
-        return int(self._reader.n_features * waiting)
+        canaries = CanarySet(self._reader.n_features, self._policy.settings.canaries, 0).most_bytes
+        return int(self._reader.n_features * waiting) + canaries
 
     def status(self) -> Mapping[str, Any]:
         """Slots, bytes, counters and calibration, as plain values: what an agent reports."""

@@ -18,6 +18,7 @@ class PendingSample:
     features: npt.NDArray[np.float32]
     slot: int | None
     predicted: int
+    certainty: float = 0.0  # probability of the predicted class; 0 for a stranger
 
 
 class PendingSamples:

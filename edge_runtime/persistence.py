@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from edge_runtime import snapshot, state
 from edge_runtime.errors import StateError
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from edge_runtime.encoders.base import Encoder
 
 
+UndoTo = Literal["growth", "factory"]
+
+
 class Persistence(RuntimeParts):
     """What a runtime does with a directory of generations."""
 
@@ -27,7 +30,8 @@ class Persistence(RuntimeParts):
         """
         self._directory = Path(directory)
         header, arrays = snapshot.take(self)
-        self.generation = state.save(self._directory, header, arrays)
+        kept_for = () if self._before_growth is None else (self._before_growth,)
+        self.generation = state.save(self._directory, header, arrays, kept_for=kept_for)
         self._has_unsaved = False
         return self.generation
 
@@ -62,6 +66,7 @@ class Persistence(RuntimeParts):
                 runtime._reader = FeatureReader(None, dict(saved.header["taps"]))
             for slot in snapshot.restore_slots(runtime, saved.header, saved.arrays):
                 runtime.bank.add(slot)
+            snapshot.restore_guard(runtime, saved.header, saved.arrays)
             runtime.progress = saved.header["progress"]
         except (KeyError, TypeError, ValueError) as error:
             raise StateError(f"generation {saved.number} does not fit together: {error}") from error
@@ -71,27 +76,54 @@ class Persistence(RuntimeParts):
             warnings.warn(f"damaged state skipped: {damage}", stacklevel=3)
         return runtime
 
-    def undo(self, n_generations: int = 1) -> int:
+    def undo(self, n_generations: int = 1, *, to: UndoTo | None = None) -> int:
         """Go back to how things were `n_generations` saves ago; return the new generation.
 
         What was learned since the last save counts as one. The state gone back to is saved as a
         new generation, so that a restart finds it, and the undone ones stay until they age out.
+
+        Parameters
+        ----------
+        to : "growth" for how things were before the last slot was grown, a generation that is
+            saved by itself; "factory" for the first generation, the state as delivered. Both are
+            kept however old they are.
 
         Raises
         ------
         StateError
             Nothing was saved so long ago; nothing has changed.
         """
-        steps = n_generations - self._has_unsaved
-        if self._directory is None or n_generations < 1 or self.generation - steps < 1:
+        if to is None:
+            target: int | None = self.generation - (n_generations - self._has_unsaved)
+        elif to in get_args(UndoTo):
+            target = state.FACTORY if to == "factory" else self._before_growth
+        else:
+            raise ValueError(f"undo to {to!r}, expected one of {', '.join(get_args(UndoTo))}")
+        what = n_generations if to is None else f"to {to}"
+        if self._directory is None or n_generations < 1 or target is None or target < 1:
             raise StateError(
-                f"cannot undo {n_generations}: {self.generation} generations were saved"
+                f"cannot undo {what}: {self.generation} generations were saved"
                 + ("" if self._directory else "; call save(directory) first")
             )
-        saved_directory = self._directory
-        saved = state.load(saved_directory, at_most=self.generation - steps)
-        restored = self._from_generation(saved, saved_directory, self.encoder)
+        return self._go_back(self._directory, target, exactly=to is not None)
+
+    def _go_back(self, directory: Path, number: int, exactly: bool) -> int:
+        saved = state.load(directory, at_most=number)
+        if exactly and saved.number != number:
+            raise StateError(f"generation {number} is gone or damaged: {'; '.join(saved.damaged)}")
+        restored = self._from_generation(saved, directory, self.encoder)
         next_id = self._pending.next_id
         self.__dict__.update(restored.__dict__)
         self._pending.skip_to(next_id)
-        return self.save(saved_directory)
+        self._growth.before_growing = self._before_growing
+        return self.save(directory)
+
+    def _before_growing(self) -> None:
+        """Save what can be gone back to; a disk that is full does not keep a slot from growing."""
+        if self._directory is None:
+            return
+        try:
+            self._before_growth = self.save(self._directory)
+            self._has_unsaved = True
+        except OSError as error:
+            warnings.warn(f"the state before growing could not be saved: {error}", stacklevel=2)

@@ -62,6 +62,22 @@ class PolicySettings:
     switch_samples: int = 8
     # Samples after a rejected growth during which the detector rests, so as not to nag.
     rest_samples: int = 500
+    # Probability from which the best class of a known sample is certain: half of all samples of
+    # PACS, whose true labels contradict in 0.3 to 3.6 % of cases, by domain.
+    certainty: float = 0.99
+    # Labels of a class in a slot from which a contradiction counts: with fewer it is being learned.
+    confirmed_labels: int = 10
+    # Share of certain samples whose labels may contradict: slips of a person and of the runtime.
+    contradiction_rate: float = 0.03
+    # Such labels between two false alarms on contradictions, on average, at the least.
+    contradiction_run_length: float = 10_000.0
+    # Share of changes that may be undone although they did no harm, at the most.
+    false_undo_rate: float = 0.001
+    # Labels after which a change is trusted, if nothing speaks against it.
+    trusted_after_labels: int = 64
+    # Confirmed samples kept to judge changes by, and doubtful labels held back in a slot.
+    canaries: int = 256
+    doubtful_labels: int = 32
 
     def __post_init__(self) -> None:
         if not 0 < self.false_alarm_rate < 0.5:

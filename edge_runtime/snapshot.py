@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edge_runtime.encoders.base import Encoder
     from edge_runtime.parts import RuntimeParts
 
-KIND, VERSION = "edge-runtime state", 1
+KIND, VERSION = "edge-runtime state", 2
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -35,6 +35,10 @@ def take(runtime: RuntimeParts) -> tuple[dict[str, Any], Arrays]:
             arrays |= {f"{slot.number}/adaptor/{k}": v for k, v in adaptor_arrays.items()}
         arrays |= {f"{slot.number}/{k}": v for k, v in slot.to_state().items()}
         slot_headers.append({"number": slot.number, "adaptor": adaptor_header})
+    guard_header: dict[str, Any] = {}
+    if runtime.slots:
+        guard_header, guard_arrays = runtime.bank.guard.to_state()
+        arrays |= {f"guard/{k}": v for k, v in guard_arrays.items()}
     header = {
         "kind": KIND,
         "version": VERSION,
@@ -45,6 +49,7 @@ def take(runtime: RuntimeParts) -> tuple[dict[str, Any], Arrays]:
         "policy": asdict(runtime.policy_settings),
         "progress": runtime.progress,
         "slots": slot_headers,
+        "guard": guard_header,
     }
     return header, arrays
 
@@ -87,6 +92,13 @@ def restore_slots(runtime: RuntimeParts, header: Mapping[str, Any], arrays: Arra
             slot.adaptor = TargetProjectionClassifier.from_state(entry["adaptor"], weights)
         slots.append(slot)
     return slots
+
+
+def restore_guard(runtime: RuntimeParts, header: Mapping[str, Any], arrays: Arrays) -> None:
+    """Canaries and doubts of a state, for a runtime that has its slots."""
+    part = {k.removeprefix("guard/"): v for k, v in arrays.items() if k.startswith("guard/")}
+    if part:
+        runtime.bank.guard.restore(header["guard"], part)
 
 
 def settings_of(header: Mapping[str, Any]) -> PolicySettings:

@@ -4,8 +4,8 @@
     format without pickles, one after the other | SHA-256 of all before (32)
 
 A generation is written beside the others, synced, renamed into place, and the directory synced:
-after a power cut there is the new one or there are the old ones. The last `KEEP` are kept. A
-damaged one is named and the one before it is loaded. Not here: what the arrays mean.
+after a power cut there is the new one or there are the old ones. The last `KEEP` are kept, and
+the first. A damaged one is named and the one before it is loaded. Not here: what the arrays mean.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
@@ -29,6 +29,8 @@ from edge_runtime.errors import StateError
 MAGIC = b"EDGESTA1"
 DIGEST_BYTES = 32
 KEEP = 5
+# The generation that was written first: the state as delivered.
+FACTORY = 1
 # A state cannot be larger than this: sixteen times the default budget.
 MAX_FILE_BYTES = 512 * 2**20
 MAX_HEADER_BYTES = 2**20
@@ -104,8 +106,17 @@ def _read_array(stream: io.BytesIO) -> npt.NDArray[Any]:
     return np.frombuffer(data, dtype).reshape(shape)
 
 
-def save(directory: Path, header: Mapping[str, Any], arrays: Arrays, keep: int = KEEP) -> int:
-    """Write the next generation and return its number; older ones than `keep` are removed."""
+def save(
+    directory: Path,
+    header: Mapping[str, Any],
+    arrays: Arrays,
+    keep: int = KEEP,
+    kept_for: Container[int] = (),
+) -> int:
+    """Write the next generation and return its number; older ones than `keep` are removed.
+
+    The first one, the state as delivered, stays for ever, and so do those of `kept_for`.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     number = max(numbers(directory), default=0) + 1
     target = directory / f"state-{number:08d}.edge"
@@ -121,7 +132,8 @@ def save(directory: Path, header: Mapping[str, Any], arrays: Arrays, keep: int =
         raise
     _sync_directory(directory)
     for old in numbers(directory)[:-keep]:
-        (directory / f"state-{old:08d}.edge").unlink(missing_ok=True)
+        if old != FACTORY and old not in kept_for:
+            (directory / f"state-{old:08d}.edge").unlink(missing_ok=True)
     return number
 
 

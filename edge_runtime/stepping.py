@@ -64,7 +64,9 @@ class Stepping(RuntimeParts):
         """Let the policy see one answered sample, and keep it for its label."""
         sample_id = self._pending.next_id
         events, wants_label = self._policy.observe(sample_id, answer, self._growth.seems(x, answer))
-        pending = PendingSample(x.copy(), answer.slot, answer.best)
+        is_strange = answer.p_value <= self._policy.settings.false_alarm_rate
+        certainty = 0.0 if is_strange or answer.best < 0 else answer.probabilities[answer.best]
+        pending = PendingSample(x.copy(), answer.slot, answer.best, float(certainty))
         forgotten = self._pending.add(pending)
         if forgotten is not None:
             self._policy.forget(forgotten)

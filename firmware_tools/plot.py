@@ -50,6 +50,8 @@ MARKS: Final[Mapping[str, Mark]] = {
     "adapted": Mark("adapted", "s", "#E69F00"),
     "known": Mark("known", "o", "#0072B2"),
     "merged": Mark("merged", "P", "#CC79A7"),
+    "undone": Mark("undone", "<", "#56B4E9", True),
+    "doubtful": Mark("label doubted", "1", "#F0E442"),
     "rejected": Mark("rejected", "x", "#000000"),
 }
 

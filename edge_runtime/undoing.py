@@ -1,0 +1,72 @@
+"""Learning under guard: a label is learned or held back, and what made things worse is undone.
+
+`guard` says what should go back and why; here it is done, and told as events.
+"""
+
+from __future__ import annotations
+
+from edge_runtime.bank import SlotBank
+from edge_runtime.guard import Guard
+from edge_runtime.pending import PendingSample
+from edge_runtime.records import Event
+from edge_runtime.slots import Slot
+from edge_runtime.watch import Finding
+
+WHY = {
+    "labels": "{n} later labels: {before:.0%} would have been right, {after:.0%} were",
+    "growth": "{n} later labels: {before:.0%} would have been right without it, {after:.0%} were",
+    "contradictions": "labels contradict what is certain; of {n} confirmed samples it answered "
+    "{before:.0%} rightly, and {after:.0%} after them",
+}
+
+
+def learn_guarded(
+    bank: SlotBank, slot: Slot, sample: PendingSample, k: int, sample_id: int
+) -> list[Event]:
+    """Let a slot learn a label unless it is doubtful; return what was held back or undone."""
+    guard = bank.guard
+    judged = guard.judged(bank, sample, slot.number)
+    if guard.is_doubtful(judged, k, slot):
+        guard.watch(slot.number).hold(judged.features, k, judged.predicted)
+        events = [_doubtful_event(judged, slot.number, sample_id)]
+    else:
+        events = []
+        is_first = k >= len(slot.domain.counts) or slot.domain.counts[k] == 0
+        guard.before_change(slot, bank.budget_bytes - bank.n_bytes)
+        released = guard.watch(slot.number).release(k, judged.predicted)
+        for x, label in [(sample.features, k), *released]:
+            slot.learn(x, label)
+        guard.on_learned(sample, judged, k, is_first, slot.number)
+    finding = guard.check(bank, slot.number)
+    if finding is not None:
+        events.append(undo_change(bank, guard, finding, sample_id))
+    return events
+
+
+def undo_change(bank: SlotBank, guard: Guard, finding: Finding, sample_id: int) -> Event:
+    """Put the copy of a slot back, or take a grown slot out; return the event that says why."""
+    now = bank.get(finding.slot)
+    before = guard.take_copy(finding.slot)
+    if before is None:
+        bank.remove(now)
+    else:
+        bank.replace(now, before)
+    evidence = {
+        "reason": finding.reason,
+        "before": finding.before,
+        "after": finding.after,
+        "samples": finding.n_samples,
+        "evidence": finding.evidence,
+        "labels": now.n_labels - (0 if before is None else before.n_labels),
+    }
+    what = f"slot {finding.slot} is " + ("gone" if before is None else "as it was")
+    why = WHY[finding.reason].format(
+        n=finding.n_samples, before=finding.before, after=finding.after
+    )
+    return Event("undone", sample_id, f"{what}: {why}", finding.slot, evidence)
+
+
+def _doubtful_event(sample: PendingSample, slot: int, sample_id: int) -> Event:
+    evidence = {"certainty": sample.certainty}
+    message = f"the label contradicts an answer that is {sample.certainty:.1%} certain: held back"
+    return Event("doubtful", sample_id, message, slot, evidence)
