@@ -36,9 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = from_arguments(parsed)
     print(machine())
     for name in parsed.names or NAMES:
-        run: Callable[[Options], Report | None] = import_module(f"benchmarks.{name}").run
+        run: Callable[[Options], Report | list[Report] | None]
+        run = import_module(f"benchmarks.{name}").run
         report = run(options)
-        if report is not None:
+        if isinstance(report, Report):
             report.publish(options.out, record=options.record)
     return 0
 

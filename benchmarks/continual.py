@@ -1,166 +1,40 @@
-"""Continual learning on a stream of domains: PACS, photo to art to cartoon to sketch.
+"""Continual learning on streams, against the strongest simple methods on the same features.
 
-The runtime gets the stream sample by sample (`step`, then `learn` with the true label) and is never
-told where a domain ends; the peers get one batch per domain, or everything at once. Protocol and
-caveats: see the README of this folder. Not here: the peers themselves (`continual_peers`).
+Each task is one stream and one table; `--tasks` names some of them, all is the default. The runtime
+gets samples by `step` and labels by `learn`, and is never told where a domain ends; only where a
+row says so does it get each domain as one batch. Protocols and caveats: the README of this folder.
 """
 
 from __future__ import annotations
 
-import copy
 import sys
-import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-import numpy as np
-
-from benchmarks.continual_peers import PEERS, Candidate, Outcome, accuracy
-from benchmarks.features import FeatureSet, Labels, pacs_features
-from benchmarks.options import Options, parse
-from benchmarks.reporting import Report, mean_and_sd
-from benchmarks.splits import Stream, domain_stream, first_of_each_class
-from edge_runtime import EdgeRuntime
+from benchmarks.continual_peers import Outcome
+from benchmarks.features import FeatureSet, pacs_features
+from benchmarks.options import Options, from_arguments, parser
+from benchmarks.reporting import Report
+from benchmarks.splits import domain_stream, first_of_each_class
+from benchmarks.streams import domains, hardship, pictures, signals, steady
+from benchmarks.streams.tables import Column, Measured, described, outcomes_report, report, seeds
+from examples.datasets.archives import ArchiveUnavailableError
 from examples.datasets.pacs import DataAbsentError
 
 QUICK_ROWS = 60  # per class and domain
+FEW_LABELS = 10
+SPLIT_FASHION_ROWS, LETTER_ROWS = 600, 400  # of each class
+STILL_FIRST = {"Fashion-MNIST, Lite0": 2_000, "letter": 4_000}
+STILL_SAMPLES = 10_000
 
-
-def run(options: Options) -> Report | None:
-    """Run every method on every seed; None, said loudly, where PACS is absent."""
-    try:
-        data = pacs_features(options.data_dir)
-    except DataAbsentError as error:
-        print(f"SKIPPED continual: {error}", file=sys.stderr)
-        return None
-    return compare(thinned(data, QUICK_ROWS) if options.quick else data, options)
-
-
-def compare(data: FeatureSet, options: Options) -> Report:
-    """Return the table of all methods on one feature set."""
-    outcomes: list[tuple[int, Outcome]] = []
-    first = domain_stream(data, 0)  # peers are tuned once, on its training rows alone
-    chosen = [None if options.quick else peer.choose(data, first, 0) for peer in PEERS]
-    for seed in options.seed_range:
-        stream = domain_stream(data, seed)
-        for outcome in _of_all_methods(data, stream, seed, options, chosen):
-            outcomes.append((seed, outcome))
-            print(f"seed {seed}: {outcome.method}: {outcome.average:.3f}", file=sys.stderr)
-    suffix = "" if options.labels is None else f"_{options.labels}_labels"
-    return Report(
-        name=f"continual{suffix}",
-        title="Continual learning: accuracy on each domain at the end of the stream, %",
-        protocol=_protocol(data, options),
-        columns=_columns(data),
-        rows=_rows([outcome for _, outcome in outcomes]),
-        records=[_record(seed, outcome, data) for seed, outcome in outcomes],
-    )
-
-
-def _of_all_methods(
-    data: FeatureSet,
-    stream: Stream,
-    seed: int,
-    options: Options,
-    chosen: Sequence[Candidate | None],
-) -> Iterator[Outcome]:
-    if options.labels is None:
-        yield run_batches(data, stream, seed)
-    yield run_runtime(data, stream, seed, options.labels)
-    if options.labels is not None:
-        parts = [rows[first_of_each_class(data.y[rows], options.labels)] for rows in stream.train]
-        stream = Stream(tuple(parts), stream.test)
-    for peer, candidate in zip(PEERS, chosen, strict=True):
-        yield peer.run(data, stream, seed, candidate)
-
-
-# -- the runtime ------------------------------------------------------------------------------
-
-
-def run_batches(data: FeatureSet, stream: Stream, seed: int) -> Outcome:
-    """EdgeRuntime given each domain as one labelled batch; whether to grow is its own decision."""
-    runtime = EdgeRuntime(random_state=seed)
-    home: dict[int, int] = {}
-    learned, seconds = [], 0.0
-    for domain, rows in enumerate(stream.train):
-        start = time.process_time()
-        runtime.learn_many([_sample(data, row) for row in rows], data.y[rows].tolist())
-        seconds += time.process_time() - start
-        for slot in runtime.slots:
-            home.setdefault(slot.number, domain)
-        learned.append(_answer(runtime, data, stream.test[domain])[0])
-    n_labels = sum(len(rows) for rows in stream.train)
-    return _outcome(
-        "edge-runtime, batches", runtime, data, stream, home, learned, n_labels, seconds
-    )
-
-
-def run_runtime(
-    data: FeatureSet, stream: Stream, seed: int, n_labels: int | None = None, **options: Any
-) -> Outcome:
-    """EdgeRuntime on the stream; `options` go to its constructor.
-
-    With `n_labels` a sample's label is given only if the runtime asks for it, and at most so many
-    times per class and domain.
-    """
-    runtime = EdgeRuntime(random_state=seed, **options)
-    home: dict[int, int] = {}  # slot -> the domain in which it was grown
-    learned, seconds, n_given = [], 0.0, 0
-    for domain, rows in enumerate(stream.train):
-        start = time.process_time()
-        given: Counter[int] = Counter()
-        for row in rows:
-            label = int(data.y[row])
-            prediction = runtime.step(_sample(data, row))
-            if n_labels is None or (prediction.wants_label and given[label] < n_labels):
-                runtime.learn(prediction.sample_id, label)
-                given[label] += 1
-        seconds += time.process_time() - start
-        n_given += given.total()
-        for slot in runtime.slots:
-            home.setdefault(slot.number, domain)
-        learned.append(_answer(runtime, data, stream.test[domain])[0])
-    name = "edge-runtime, one by one"
-    return _outcome(name, runtime, data, stream, home, learned, n_given, seconds)
-
-
-def _outcome(
-    method: str,
-    runtime: EdgeRuntime,
-    data: FeatureSet,
-    stream: Stream,
-    home: Mapping[int, int],
-    learned: list[float],
-    n_labels: int,
-    seconds: float,
-) -> Outcome:
-    answers = [_answer(runtime, data, rows) for rows in stream.test]
-    at_home = [[home.get(slot) == k for slot in slots] for k, (_, slots) in enumerate(answers)]
-    return Outcome(
-        method,
-        final=[score for score, _ in answers],
-        learned=learned,
-        routing=float(np.mean([np.mean(domain) for domain in at_home])),
-        n_bytes=int(runtime.status()["bytes"]),
-        n_labels=n_labels,
-        seconds=seconds,
-        detail=f"{len(runtime.slots)} slots",
-    )
-
-
-def _answer(runtime: EdgeRuntime, data: FeatureSet, rows: Labels) -> tuple[float, list[int]]:
-    """Accuracy on test rows, and the slot of each, by a copy that is given no label."""
-    predictions = copy.deepcopy(runtime).step_many([_sample(data, row) for row in rows])
-    predicted = np.array([-1 if each.label is None else each.label for each in predictions])
-    slots = [-1 if each.slot is None else each.slot for each in predictions]
-    return accuracy(predicted, data.y[rows]), slots
-
-
-def _sample(data: FeatureSet, row: int) -> Mapping[str, Any]:
-    edges = np.cumsum(list(data.taps.values()))[:-1]
-    return dict(zip(data.taps, np.split(data.X[row], edges), strict=True))
+SHARES = ("routing", "average", "forgetting")
+ROUTING = (
+    Column("routing", "routing %"),
+    Column("average", "accuracy %"),
+    Column("forgetting", "forgetting"),
+    Column("kB", "kB", 1, 0),
+    Column("slots", "slots", 1, 1),
+)
 
 
 def thinned(data: FeatureSet, n_rows: int) -> FeatureSet:
@@ -172,55 +46,200 @@ def thinned(data: FeatureSet, n_rows: int) -> FeatureSet:
     )
 
 
-# -- the table --------------------------------------------------------------------------------
+# -- one domain, or some classes, after the other -----------------------------------------------
 
 
-def _protocol(data: FeatureSet, options: Options) -> str:
-    labels = "all" if options.labels is None else f"{options.labels} per class and domain"
-    return (
-        f"{len(data.y)} samples, {data.X.shape[1]} features, {len(data.classes)} classes; "
-        f"{' -> '.join(data.domains)}; labels: {labels}; 80/20 split per class and domain; "
-        f"{len(options.seed_range)} seeds, mean ± standard deviation"
-        f"{'; quick: a part of the data, no tuning' if options.quick else ''}."
+def compare(
+    data: FeatureSet,
+    options: Options,
+    name: str = "continual",
+    title: str = "Continual learning",
+    *,
+    is_wide: bool = True,
+) -> Report:
+    """Return the table of all methods on one stream of domains."""
+    if options.quick:
+        data = thinned(data, QUICK_ROWS)
+    found: list[tuple[int, Outcome]] = domains.outcomes(
+        data, options.seed_range, options.labels, is_tuned=not options.quick, is_wide=is_wide
     )
+    labels = "all" if options.labels is None else f"{options.labels} per class and domain"
+    heading = f"{title}: accuracy on each domain at the end of the stream, %"
+    return outcomes_report(name, heading, data, found, described(data, options, labels))
 
 
-def _columns(data: FeatureSet) -> Sequence[str]:
-    measures = ("average", "forgetting", "routing", "kB", "labels", "CPU s")
-    return ("method", *data.domains, *measures)
+def _pacs(options: Options) -> Report:
+    data = pacs_features(options.data_dir)
+    if options.labels is not None:
+        return _pacs_few(options)
+    return compare(data, options, "continual", "PACS")
 
 
-def _rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
-    rows = []
-    for method in dict.fromkeys(outcome.method for outcome in outcomes):
-        runs = [outcome for outcome in outcomes if outcome.method == method]
-        finals = np.array([outcome.final for outcome in runs])
-        rows.append(
-            [
-                method,
-                *(f"{100 * value:.1f}" for value in finals.mean(axis=0)),
-                mean_and_sd(finals.mean(axis=1)),
-                mean_and_sd([outcome.forgetting for outcome in runs]),
-                mean_and_sd([outcome.routing for outcome in runs]),
-                f"{np.mean([outcome.n_bytes for outcome in runs]) / 1000:,.0f}",
-                f"{np.mean([outcome.n_labels for outcome in runs]):.0f}",
-                f"{np.mean([outcome.seconds for outcome in runs]):.1f}",
-            ]
-        )
-    return rows
+def _pacs_few(options: Options) -> Report:
+    few = replace(options, labels=options.labels or FEW_LABELS)
+    data = pacs_features(options.data_dir)
+    return compare(data, few, f"continual_{few.labels}_labels", "PACS, few labels")
 
 
-def _record(seed: int, outcome: Outcome, data: FeatureSet) -> dict[str, Any]:
-    fields = asdict(outcome)
-    final = dict(zip(data.domains, fields.pop("final"), strict=True))
-    learned = fields.pop("learned")
-    after = {f"{d} learned": a for d, a in zip(data.domains, learned, strict=False)}
-    derived = {"average": outcome.average, "forgetting": outcome.forgetting}
-    return {"seed": seed, **fields, **final, **after, **derived}
+def _domains(name: str, title: str, load: Callable[[], FeatureSet]) -> Callable[..., Report]:
+    def run(options: Options) -> Report:
+        return compare(load(), options, f"continual_{name}", title, is_wide=False)
+
+    return run
+
+
+def _split_fashion() -> FeatureSet:
+    X, y = pictures.clear_fashion()
+    data = pictures.joined([(X, y)], ("clear",), pictures.CLOTHES)
+    return signals.in_steps(data, 5, SPLIT_FASHION_ROWS)
+
+
+def _letter_steps() -> FeatureSet:
+    return signals.in_steps(signals.letters(), 5, LETTER_ROWS)
+
+
+# -- other streams ------------------------------------------------------------------------------
+
+
+def _imu_drift(options: Options) -> Report:
+    measured = Measured()
+    for name in signals.RAMPS:
+        hardship.gradual_drift(name, options.seed_range, measured, 0.3 if options.quick else 1.0)
+    protocol = (
+        f"HAPT users 21-30, IMU encoder of users 1-20; {hardship.N_FIRST:,} labelled windows, then "
+        f"a ramp of {hardship.N_RAMP:,} and {hardship.N_PLATEAU} at its end with at most "
+        f"{hardship.LABELS_PER_CLASS} labels of each class per {hardship.LABEL_SPAN:,} windows "
+        f"(the runtime's where it asks; the peers' the first that come), {hardship.N_TEST} test "
+        f"windows under the whole drift: gain x{signals.GAIN}, bias {signals.BIAS} g and "
+        f"{signals.GYRO_BIAS} rad/s, rotation {signals.DEGREES:.0f} degrees; {seeds(options)}"
+    )
+    title = "Gradual drift of a motion sensor: share of the lost accuracy that comes back, %"
+    return report("continual_imu_drift", title, protocol, hardship.DRIFT, measured)
+
+
+def _no_drift(options: Options) -> Report:
+    measured = Measured()
+    letters = signals.letters()
+    for name, (X, y) in {
+        "Fashion-MNIST, Lite0": pictures.clear_fashion(),
+        "letter": (letters.X, letters.y),
+    }.items():
+        n_first, n_stream = STILL_FIRST[name], STILL_SAMPLES
+        if options.quick:
+            n_first, n_stream = n_first // 4, 500
+        n = n_first + n_stream
+        steady.no_drift(name, X[:n], y[:n], n_first, options.seed_range, measured)
+    protocol = (
+        f"A labelled batch ({', '.join(f'{k}: {n:,}' for k, n in STILL_FIRST.items())}), then "
+        f"{STILL_SAMPLES:,} samples of the same domain, one a second; labels where the runtime "
+        f"asks; {seeds(options)}"
+    )
+    title = "No drift: what is raised for nothing"
+    return report("continual_no_drift", title, protocol, steady.STILL, measured)
+
+
+def _returning(options: Options) -> Report:
+    measured = Measured()
+    data = pictures.digit_domains()
+    if options.quick:
+        data = thinned(data, QUICK_ROWS)
+    steady.returning(data, options.seed_range, measured)
+    protocol = (
+        f"{' -> '.join(data.domains)} with all labels, then {steady.VISITS} changes to a random "
+        f"other one, {steady.VISIT_ROWS} held-back samples each, labels where the runtime asks; "
+        f"peers with the first of their settings; {seeds(options)}"
+    )
+    title = "Returning domains: is a domain known when it comes again?"
+    return report("continual_returning", title, protocol, steady.RETURNS, measured)
+
+
+def _poisoned(options: Options) -> Report:
+    measured = Measured()
+    X, y = pictures.clear_fashion()
+    data = pictures.joined([(X, y)], ("clear",), pictures.CLOTHES)
+    hardship.poisoned(data, options.seed_range, measured, 0.3 if options.quick else 1.0)
+    protocol = (
+        f"Fashion-MNIST, Lite0: {hardship.POISON_FIRST} right labels in a batch, then a stream of "
+        f"{hardship.POISON_STREAM:,}, all labelled, the stated share wrong (another class, drawn "
+        f"evenly); {hardship.POISON_TEST:,} test samples; peers with the first of their settings; "
+        f"{seeds(options)}"
+    )
+    title = "Wrong labels: accuracy lost, and changes that the runtime took back"
+    return report("continual_poisoned", title, protocol, hardship.POISON, measured)
+
+
+def _routing(options: Options) -> Report:
+    measured = Measured()
+    for name, load in _domain_sets(options).items():
+        try:
+            data = load()
+        except (ArchiveUnavailableError, DataAbsentError) as error:
+            print(f"SKIPPED routing of {name}: {error}", file=sys.stderr)
+            continue
+        if options.quick:
+            data = thinned(data, QUICK_ROWS)
+        for seed in options.seed_range:
+            stream = domain_stream(data, seed)
+            for outcome in domains.of_the_runtime(data, stream, seed):
+                measures = {
+                    key: getattr(outcome, key) for key in ("routing", "average", "forgetting")
+                }
+                slots = int(outcome.detail.split()[0])
+                sizes = {"kB": outcome.n_bytes / 1000, "slots": slots}
+                measured.add(seed, f"{name}: {outcome.method}", {**measures, **sizes})
+    protocol = (
+        "Share of held-back samples claimed by a slot that was grown in their own domain, mean "
+        f"over domains, beside the accuracy of the same answers; all labels; {seeds(options)}"
+    )
+    return report("continual_routing", "Routing apart from accuracy", protocol, ROUTING, measured)
+
+
+def _domain_sets(options: Options) -> Mapping[str, Callable[[], FeatureSet]]:
+    return {
+        "PACS": lambda: pacs_features(options.data_dir),
+        "digits": pictures.digit_domains,
+        "Fashion-MNIST, 7 cameras": pictures.corrupted_fashion,
+        "IMU users": signals.imu_users,
+    }
+
+
+TASKS: Mapping[str, Callable[[Options], Report]] = {
+    "pacs": _pacs,
+    "pacs-10": _pacs_few,
+    "digits": _domains("digits", "Digits in four hands", pictures.digit_domains),
+    "fashion": _domains("fashion", "Fashion-MNIST, 7 cameras", pictures.corrupted_fashion),
+    "imu-users": _domains("imu_users", "HAPT, ten people", signals.imu_users),
+    "split-fashion": _domains("split_fashion", "Split-Fashion, new classes", _split_fashion),
+    "letter": _domains("letter", "Letter, new classes", _letter_steps),
+    "imu-drift": _imu_drift,
+    "no-drift": _no_drift,
+    "returning": _returning,
+    "poisoned": _poisoned,
+    "routing": _routing,
+}
+
+
+def run(options: Options, names: Sequence[str] = ()) -> list[Report]:
+    """Run and publish the tasks named, or all; one whose data are absent is skipped, loudly."""
+    reports: list[Report] = []
+    for name in names or TASKS:
+        try:
+            reports.append(TASKS[name](options))
+        except (ArchiveUnavailableError, DataAbsentError) as error:
+            print(f"SKIPPED continual {name}: {error}", file=sys.stderr)
+            continue
+        reports[-1].publish(options.out, record=options.record)
+    return reports
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the tasks of a command line."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--tasks", nargs="*", choices=tuple(TASKS), metavar="TASK", default=[])
+    parsed = arguments.parse_args(argv)
+    run(from_arguments(parsed), parsed.tasks)
+    return 0
 
 
 if __name__ == "__main__":
-    options = parse(__doc__)
-    report = run(options)
-    if report is not None:
-        report.publish(options.out, record=options.record)
+    sys.exit(main())

@@ -88,4 +88,9 @@ class View:
         if not self.standardise:
             return X
         centre, spread = X[reference].mean(axis=0), X[reference].std(axis=0)
-        return np.asarray((X - centre) / (spread + 1e-6), dtype=np.float32)
+        return scaled(X, centre, spread)
+
+
+def scaled(X: Matrix, centre: Matrix, spread: Matrix) -> Matrix:
+    """Standardised features, within ten: what never varied before would be without bound."""
+    return np.clip((X - centre) / (spread + 1e-6), -10, 10).astype(np.float32)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from benchmarks import continual
 from benchmarks.continual_peers import PEERS
+from benchmarks.features import FeatureSet
+from benchmarks.options import Options
 from benchmarks.peers.rehearsal import FineTuning, Frozen, Replay
+from benchmarks.streams import domains, hardship, learners, pictures, signals, steady
 from benchmarks.streams.learners import Baseline, flat, samples_of
 from edge_runtime.errors import LabelError
 from edge_runtime.prequential import Probe, evaluate
@@ -83,3 +89,119 @@ def test_replay_keeps_as_many_rows_of_each_class_and_counts_them():
     kept = 2 * 3 * 4
     alone = FineTuning.n_bytes.fget(model)
     assert model.n_bytes == alone + kept * (2 * 8 + 1)
+
+
+# -- streams ------------------------------------------------------------------------------------
+
+
+def windows(n=40):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(n, 128, 6)).astype(np.float32), rng.integers(0, 6, n)
+
+
+@pytest.mark.parametrize("name", sorted(signals.RAMPS))
+def test_a_drift_begins_with_nothing_and_ends_with_all_of_it(name):
+    X, _ = windows(3)
+    drifted = signals.RAMPS[name](X, np.array([0.0, 0.5, 1.0], np.float32))
+    np.testing.assert_allclose(drifted[0], X[0], atol=1e-6)
+    moved = np.abs(drifted - X).mean(axis=(1, 2))
+    assert 0 < moved[1] < moved[2]
+    assert drifted.dtype == np.float32
+
+
+def test_a_rotation_keeps_lengths_and_the_third_axis():
+    X, _ = windows(2)
+    turned = signals.rotation(X, np.array([1.0, 0.3], np.float32))
+    np.testing.assert_array_equal(turned[..., 2::3], X[..., 2::3])
+    for part in (slice(0, 3), slice(3, 6)):
+        lengths = (np.linalg.norm(each[..., part], axis=-1) for each in (turned, X))
+        np.testing.assert_allclose(*lengths, rtol=1e-5)
+
+
+def test_classes_come_in_steps():
+    data = toy(30)
+    steps = signals.in_steps(data, 3, per_class=8)
+    assert (steps.domain == steps.y).all()
+    assert np.bincount(steps.y).tolist() == [8, 8, 8]
+    assert steps.domains == ("a to a", "b to b", "c to c")
+    assert np.bincount(signals.in_steps(data, 2).domain[:]).tolist() == [120, 60]
+
+
+def test_a_budget_gives_a_few_labels_of_each_class_and_only_what_is_asked():
+    labels = [i % 2 for i in range(2500)]
+    budget = hardship.Budget(labels)
+    asked = learners._prediction(0, 1)
+    given = [i for i in range(2500) if budget(i, asked)]
+    assert len(given) == 3 * 2 * hardship.LABELS_PER_CLASS
+    silent = dataclasses.replace(asked, wants_label=False)
+    assert not hardship.Budget(labels)(0, silent)
+
+
+@pytest.fixture
+def small_world(monkeypatch):
+    """Every data set that tasks load, small and made up; peers that are fast."""
+    fast = [p for p in PEERS if p.name in ("fine-tuning", "nearest class mean", "SLDA")]
+    for module in (domains, steady, hardship):
+        monkeypatch.setattr(module, "PEERS", fast)
+    rng = np.random.default_rng(0)
+    y = np.arange(2000) % 10
+    X = (3 * rng.normal(size=(10, 16))[y] + rng.normal(size=(2000, 16))).astype(np.float32)
+    monkeypatch.setattr(pictures, "clear_fashion", lambda: (X, y))
+    monkeypatch.setattr(pictures, "LITE0_TAPS", {"embedding": 16})
+    monkeypatch.setattr(pictures.joined, "__defaults__", ({"embedding": 16},))
+    letters = FeatureSet(
+        X, y, np.zeros(2000, int), {"embedding": 16}, tuple("abcdefghij"), ("all",)
+    )
+    monkeypatch.setattr(signals, "letters", lambda: letters)
+    for name in ("digit_domains", "corrupted_fashion"):
+        monkeypatch.setattr(pictures, name, lambda: toy(40))
+    monkeypatch.setattr(signals, "imu_users", lambda: toy(40))
+    taps = {"embedding": 6}
+    for module in (signals, hardship):
+        monkeypatch.setattr(module, "imu_windows", lambda: (*windows(1200), np.zeros(1200, int)))
+        monkeypatch.setattr(module, "encode_windows", lambda X: X.mean(axis=1))
+        monkeypatch.setattr(module, "imu_taps", lambda: taps)
+    monkeypatch.setattr(hardship, "POISON_TEST", 300)
+    for name in ("digits", "fashion", "imu-users"):
+        task = continual._domains(name, name, lambda: toy(40))
+        monkeypatch.setitem(continual.TASKS, name, task)
+    monkeypatch.setattr(continual, "STILL_FIRST", {"Fashion-MNIST, Lite0": 800, "letter": 400})
+
+
+QUICK_TASKS = ("pacs", "pacs-10", "letter", "imu-drift")
+TASKS = [
+    pytest.param(task, marks=[] if task in QUICK_TASKS else pytest.mark.slow)
+    for task in continual.TASKS
+]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_gives_a_table_or_says_what_is_missing(task, small_world, tmp_path, capsys):
+    reports = continual.run(Options(data_dir=tmp_path, quick=True, out=tmp_path), [task])
+    if task.startswith("pacs"):
+        assert reports == []
+        assert f"SKIPPED continual {task}" in capsys.readouterr().err
+        return
+    (report,) = reports
+    assert all(len(row) == len(report.columns) for row in report.rows)
+    assert any("edge-runtime" in row[0] or task == "no-drift" for row in report.rows)
+    assert (tmp_path / f"{report.name}.csv").exists()
+    assert len(report.records) >= len(report.rows)
+
+
+def test_the_command_takes_names_of_tasks(monkeypatch):
+    called = []
+    monkeypatch.setattr(continual, "run", lambda options, names: called.append((options, names)))
+    assert continual.main(["--tasks", "letter", "routing", "--quick"]) == 0
+    assert called == [(Options(quick=True), ["letter", "routing"])]
+    with pytest.raises(SystemExit):
+        continual.main(["--tasks", "no-such"])
+
+
+def test_few_labels_go_to_peers_at_random_and_as_the_runtime_asked(small_world):
+    found = domains.outcomes(toy(30), [0], 5, is_tuned=False)
+    names = [outcome.method for _, outcome in found]
+    assert names[0] == domains.ONE_BY_ONE
+    asked = [outcome for _, outcome in found if outcome.method.endswith("labels as asked")]
+    assert {outcome.n_labels for outcome in asked} == {found[0][1].n_labels}
+    assert len(asked) == 3

@@ -15,6 +15,7 @@ from benchmarks.features import FeatureSet
 from benchmarks.options import Options, parse
 from benchmarks.peers.streaming import NearestMean, RanPAC, StreamingLDA
 from benchmarks.splits import View, domain_stream, first_of_each_class, validation_part
+from benchmarks.streams import domains
 from examples.datasets.archives import ArchiveUnavailableError
 from examples.datasets.pacs import DataAbsentError
 
@@ -143,7 +144,7 @@ def test_the_continual_benchmark_runs_every_method(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = [p for p in PEERS if not p.name.startswith("RanPAC")]
-    monkeypatch.setattr(continual, "PEERS", small)
+    monkeypatch.setattr(domains, "PEERS", small)
     report = continual.compare(toy(30), Options(quick=True, out=tmp_path))
     ours = ["edge-runtime, batches", "edge-runtime, one by one"]
     assert [row[0] for row in report.rows] == [*ours, *(p.name for p in small)]
@@ -156,8 +157,9 @@ def test_the_continual_benchmark_runs_every_method(
 
 def test_with_few_labels_the_runtime_gets_no_more_of_them() -> None:
     data = toy(30)
-    outcome = continual.run_runtime(data, domain_stream(data, 0), seed=0, n_labels=5)
+    outcome, rows = domains.run_one_by_one(data, domain_stream(data, 0), seed=0, n_labels=5)
     assert 0 < outcome.n_labels <= 5 * 3 * 2
+    assert sum(map(len, rows)) == outcome.n_labels
 
 
 def test_without_its_data_a_benchmark_is_skipped_with_a_message(
@@ -169,6 +171,7 @@ def test_without_its_data_a_benchmark_is_skipped_with_a_message(
     tasks = {"fashion": local_learning.TASKS["fashion"], "pacs": local_learning.TASKS["pacs"]}
     monkeypatch.setattr(local_learning, "TASKS", tasks)
     monkeypatch.setattr(local_tasks.fashion, "load", absent)
+    monkeypatch.setattr(continual, "TASKS", {"pacs": continual.TASKS["pacs"]})
     assert command.main(["local_learning", "continual", "--data-dir", str(tmp_path)]) == 0
     said = capsys.readouterr().err
     assert "SKIPPED fashion: no such client" in said

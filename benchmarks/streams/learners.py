@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.continual_peers import Candidate, Peer
 from benchmarks.features import FeatureSet, Labels, Matrix
+from benchmarks.splits import scaled
 from edge_runtime import Event, Prediction
 from edge_runtime.errors import LabelError
 
@@ -117,7 +118,7 @@ class Baseline:
     def _learn(self, X: Matrix, y: Labels) -> None:
         columns = X[:, self._start :]
         if self._model is None:
-            self._centre, self._spread = columns.mean(axis=0), columns.std(axis=0) + 1e-6
+            self._centre, self._spread = columns.mean(axis=0), columns.std(axis=0)
             width = columns.shape[1]
             self._model = self._peer.build(width, self._n_classes, self._seed, **self.settings)
             if self._peer.is_joint:
@@ -133,7 +134,7 @@ class Baseline:
     def _view_of(self, X: Matrix) -> Matrix:
         columns = X[:, self._start :]
         if self.view.standardise:
-            columns = (columns - self._centre) / self._spread
+            return scaled(columns, self._centre, self._spread)
         return np.asarray(columns, np.float32)
 
     def _answers(self, X: Matrix, sample_id: int) -> list[Prediction]:

@@ -1,0 +1,176 @@
+"""Domain- and class-incremental streams: one domain, or some classes, after the other.
+
+Every method learns the training rows in the order of their domains and is tested on held-back rows
+of all of them. The runtime gets them twice: each domain as one batch, and sample by sample, where
+nobody tells it that a domain has ended. Classes that come in steps are domains of their own here.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.continual_peers import PEERS, Candidate, Outcome, Peer, accuracy
+from benchmarks.features import FeatureSet, Labels
+from benchmarks.splits import Stream, domain_stream, first_of_each_class
+from benchmarks.streams.learners import samples_of
+from edge_runtime import EdgeRuntime
+
+# Too slow or too weak to be run on every stream; PACS has them.
+WIDE = ("RanPAC-5000", "random frozen hidden, joint")
+TUNING_ROWS = 600
+BATCHES, ONE_BY_ONE = "edge-runtime, batches", "edge-runtime, one by one"
+
+
+def outcomes(
+    data: FeatureSet,
+    seeds: Sequence[int],
+    n_labels: int | None = None,
+    *,
+    is_tuned: bool = True,
+    is_wide: bool = True,
+) -> list[tuple[int, Outcome]]:
+    """Every method on every seed; with `n_labels` of each class and domain, or with all labels.
+
+    Peers are tuned once, on the training rows of the first seed alone; without `is_wide` those of
+    `WIDE` are left out and the others tuned on `TUNING_ROWS` of each domain.
+    """
+    first = domain_stream(data, 0)
+    peers = [peer for peer in PEERS if is_wide or peer.name not in WIDE]
+    if not is_wide:
+        first = Stream(tuple(rows[:TUNING_ROWS] for rows in first.train), first.test)
+    chosen = [(peer, peer.choose(data, first, 0) if is_tuned else None) for peer in peers]
+    found = []
+    for seed in seeds:
+        stream = domain_stream(data, seed)
+        for outcome in _of_all_methods(data, stream, seed, n_labels, chosen):
+            found.append((seed, outcome))
+            print(f"seed {seed}: {outcome.method}: {outcome.average:.3f}", file=sys.stderr)
+    return found
+
+
+def _of_all_methods(
+    data: FeatureSet,
+    stream: Stream,
+    seed: int,
+    n_labels: int | None,
+    chosen: Sequence[tuple[Peer, Candidate | None]],
+) -> Iterator[Outcome]:
+    if n_labels is None:
+        yield from of_the_runtime(data, stream, seed)
+        yield from _peers(data, stream, seed, chosen)
+        return
+    outcome, asked = run_one_by_one(data, stream, seed, n_labels)
+    yield outcome
+    few = [rows[first_of_each_class(data.y[rows], n_labels)] for rows in stream.train]
+    yield from _peers(data, Stream(tuple(few), stream.test), seed, chosen)
+    yield from _peers(data, Stream(asked, stream.test), seed, chosen, ", labels as asked")
+
+
+def _peers(
+    data: FeatureSet,
+    stream: Stream,
+    seed: int,
+    chosen: Sequence[tuple[Peer, Candidate | None]],
+    suffix: str = "",
+) -> Iterator[Outcome]:
+    for peer, candidate in chosen:
+        outcome = peer.run(data, stream, seed, candidate)
+        outcome.method += suffix
+        yield outcome
+
+
+def of_the_runtime(data: FeatureSet, stream: Stream, seed: int) -> Iterator[Outcome]:
+    """The runtime both ways, with all labels."""
+    yield run_batches(data, stream, seed)
+    yield run_one_by_one(data, stream, seed)[0]
+
+
+def run_batches(data: FeatureSet, stream: Stream, seed: int, **options: Any) -> Outcome:
+    """EdgeRuntime given each domain as one labelled batch; whether to grow is its own decision."""
+    runtime = EdgeRuntime(random_state=seed, **options)
+    home: dict[int, int] = {}
+    learned, seconds = [], 0.0
+    for domain, rows in enumerate(stream.train):
+        start = time.process_time()
+        runtime.learn_many(samples_of(data, rows), data.y[rows].tolist())
+        seconds += time.process_time() - start
+        _settle(runtime, home, domain)
+        learned.append(answer(runtime, data, stream.test[domain])[0])
+    n_labels = sum(len(rows) for rows in stream.train)
+    return _outcome(BATCHES, runtime, data, stream, (home, learned, n_labels, seconds))
+
+
+def run_one_by_one(
+    data: FeatureSet, stream: Stream, seed: int, n_labels: int | None = None, **options: Any
+) -> tuple[Outcome, tuple[Labels, ...]]:
+    """EdgeRuntime on the stream, and the rows of each domain whose label it got.
+
+    With `n_labels` a sample's label is given only if the runtime asks for it, and at most so many
+    times per class and domain.
+    """
+    runtime = EdgeRuntime(random_state=seed, **options)
+    home: dict[int, int] = {}  # slot -> the domain in which it was grown
+    learned, seconds, given_rows = [], 0.0, []
+    for domain, rows in enumerate(stream.train):
+        start = time.process_time()
+        given_rows.append(_teach(runtime, data, rows, n_labels))
+        seconds += time.process_time() - start
+        _settle(runtime, home, domain)
+        learned.append(answer(runtime, data, stream.test[domain])[0])
+    n_given = sum(map(len, given_rows))
+    reached = home, learned, n_given, seconds
+    return _outcome(ONE_BY_ONE, runtime, data, stream, reached), tuple(given_rows)
+
+
+def _teach(runtime: EdgeRuntime, data: FeatureSet, rows: Labels, n_labels: int | None) -> Labels:
+    given: Counter[int] = Counter()
+    given_rows = []
+    for row, sample in zip(rows, samples_of(data, rows), strict=True):
+        label = int(data.y[row])
+        prediction = runtime.step(sample)
+        if n_labels is None or (prediction.wants_label and given[label] < n_labels):
+            runtime.learn(prediction.sample_id, label)
+            given[label] += 1
+            given_rows.append(row)
+    return np.array(given_rows, np.int64)
+
+
+def _settle(runtime: EdgeRuntime, home: dict[int, int], domain: int) -> None:
+    for slot in runtime.slots:
+        home.setdefault(slot.number, domain)
+
+
+def _outcome(
+    method: str,
+    runtime: EdgeRuntime,
+    data: FeatureSet,
+    stream: Stream,
+    reached: tuple[Mapping[int, int], list[float], int, float],
+) -> Outcome:
+    home, learned, n_labels, seconds = reached
+    answers = [answer(runtime, data, rows) for rows in stream.test]
+    at_home = [[home.get(slot) == k for slot in slots] for k, (_, slots) in enumerate(answers)]
+    return Outcome(
+        method,
+        final=[score for score, _ in answers],
+        learned=learned,
+        routing=float(np.mean([np.mean(domain) for domain in at_home])),
+        n_bytes=int(runtime.status()["bytes"]),
+        n_labels=n_labels,
+        seconds=seconds,
+        detail=f"{len(runtime.slots)} slots",
+    )
+
+
+def answer(runtime: EdgeRuntime, data: FeatureSet, rows: Labels) -> tuple[float, list[int]]:
+    """Accuracy on test rows, and the slot of each; nothing is learned of them."""
+    predictions = runtime.peek_many(samples_of(data, rows))
+    predicted = np.array([-1 if each.label is None else each.label for each in predictions])
+    slots = [-1 if each.slot is None else each.slot for each in predictions]
+    return accuracy(predicted, data.y[rows]), slots
