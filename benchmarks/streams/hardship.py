@@ -23,7 +23,8 @@ SHARES = (0.0, 0.1, 0.3)
 RUNTIME = "edge-runtime"
 BASELINES = ("frozen after the first", "fine-tuning", "replay", "nearest class mean", "SLDA",
              "RanPAC-2000", "backprop MLP")  # fmt: skip
-LEARN_EVERY = 10  # labels that a peer learns at once
+# Labels that a peer learns at once: few in a drift, more of a long stream; joint ones all.
+DRIFT_BATCH, POISON_BATCH = 15, 250
 UNDONE = ("undone", "undo", "reverted")  # kinds of event by which a learner takes back a change
 
 DRIFT = (
@@ -46,10 +47,15 @@ POISON = (
 )
 
 
-def baselines(data: FeatureSet, seed: int) -> dict[str, Baseline]:
+def baselines(data: FeatureSet, seed: int, learn_every: int) -> dict[str, Baseline]:
     """The peers that a stream of labels is given to, with their first settings."""
     chosen = [peer for peer in PEERS if peer.name.partition(",")[0] in BASELINES]
-    return {peer.name: Baseline(peer, data, seed, learn_every=LEARN_EVERY) for peer in chosen}
+    return {
+        peer.name: Baseline(
+            peer, data, seed, learn_every=POISON_STREAM if peer.is_joint else learn_every
+        )
+        for peer in chosen
+    }
 
 
 # -- gradual drift ----------------------------------------------------------------------------
@@ -96,7 +102,7 @@ def gradual_drift(name: str, seeds: Sequence[int], into: Measured, part: float =
     for seed in seeds:
         data, stages = ramp(name, seed, part)
         learners: dict[str, StreamLearner] = {RUNTIME: EdgeRuntime(random_state=seed)}
-        learners |= baselines(data, seed)
+        learners |= baselines(data, seed, DRIFT_BATCH)
         for method, learner in learners.items():
             into.add(seed, f"{name}: {method}", _through(learner, data, stages))
 
@@ -149,8 +155,8 @@ def poisoned(data: FeatureSet, seeds: Sequence[int], into: Measured, part: float
             RUNTIME: lambda seed=seed: EdgeRuntime(random_state=seed)  # type: ignore[misc]
         }
         makers |= {
-            name: lambda name=name, seed=seed: baselines(data, seed)[name]  # type: ignore[misc]
-            for name in baselines(data, seed)
+            name: lambda name=name, seed=seed: baselines(data, seed, POISON_BATCH)[name]  # type: ignore[misc]
+            for name in baselines(data, seed, POISON_BATCH)
             if not name.startswith("frozen")
         }
         for method, make in makers.items():
