@@ -13,7 +13,7 @@ from edge_runtime.crossfit import folds_of
 from edge_runtime.errors import BudgetError
 from edge_runtime.guard import Guard
 from edge_runtime.labelled import Classes, Matrix
-from edge_runtime.router import route
+from edge_runtime.router import Router, StreamPrior, weigh
 from edge_runtime.slots import Scores, Slot, SlotSettings
 from hdc.projection import SignedHadamard
 
@@ -67,8 +67,10 @@ class SlotBank:
         self.slots: list[Slot] = []
         self.guard = guard
         self._heirs: dict[int, int] = {}  # who answers for slots that are no more
+        self.router = Router(self.n_features, settings.rank)
+        self.prior = StreamPrior()
         self._next_number = 0
-        least = self.new_slot().least_bytes + self.projection.n_bytes
+        least = self.new_slot().least_bytes + self.n_bytes
         if least > budget_bytes:
             raise BudgetError(
                 f"{budget_bytes} bytes are left for slots, but one slot of {self.n_features} "
@@ -80,8 +82,9 @@ class SlotBank:
         return Slot(self._next_number, self.settings, self.projection, self.seed, parent)
 
     def add(self, slot: Slot) -> None:
-        """Take a slot in; the others do not change."""
+        """Take a slot in; the others do not change, and the stream is taken to be there."""
         self.slots.append(slot)
+        self.prior.settle(slot.number)
         self._next_number = max(self._next_number, slot.number) + 1
 
     def get(self, number: int) -> Slot:
@@ -107,24 +110,39 @@ class SlotBank:
 
     # -- answers ----------------------------------------------------------------------------
 
-    def answer(self, X: Matrix, n_classes: int) -> list[Answer]:
-        """Class probabilities, claiming slot and strangeness of features (n, d)."""
+    def answer(self, X: Matrix, n_classes: int, *, is_stream: bool = False) -> list[Answer]:
+        """Class probabilities, claiming slot and strangeness of features (n, d).
+
+        Where they are the next samples of the stream, each lends its weights to the one after it.
+        """
         if not self.slots:
             return [Answer(np.full(n_classes, 1 / max(n_classes, 1))) for _ in X]
-        looks = [slot.look(X) for slot in self.slots]
-        weights = route(np.stack([each for _, each in looks], axis=1), self.n_features)
+        weights = self._weights(X, is_stream)
         claims = np.argmax(weights, axis=1)
         probabilities = np.zeros((len(X), n_classes))
         strangeness = np.zeros((2, len(X)))  # score and p-value
-        for s, (slot, (framed, _)) in enumerate(zip(self.slots, looks, strict=True)):
+        for s, slot in enumerate(self.slots):
             rows = np.flatnonzero(weights[:, s])  # most slots are certain not to be meant
             if len(rows) == 0:
                 continue
-            scores = slot.score_framed(framed.take(rows), n_classes)
+            scores = slot.score(X[rows], n_classes)
             probabilities[rows] += weights[rows, s, None] * np.exp(scores.log_probabilities)
             ours = claims[rows] == s
             strangeness[:, rows[ours]] = scores.nonconformity[ours], scores.p_values[ours]
         return self._answers(probabilities, claims, strangeness)
+
+    def _weights(self, X: Matrix, is_stream: bool) -> Scores:
+        """Weights (n, n_slots) of the slots: by likelihood, and by where the stream has been."""
+        scores, scale = self.router.scores(X, self.slots), self.router.temperature
+        numbers = [slot.number for slot in self.slots]
+        if not is_stream or len(numbers) == 1:
+            return weigh(scores, scale, self.prior.before(numbers))
+        rows = []
+        for row in scores[:, None]:
+            alone = weigh(row, scale)[0]
+            rows.append(weigh(row, scale, self.prior.before(numbers))[0])
+            self.prior.take(numbers, alone, rows[-1])
+        return np.array(rows)
 
     def _answers(self, probabilities: Scores, claims: Classes, strangeness: Scores) -> list[Answer]:
         best = np.argmax(probabilities, axis=1).tolist()
@@ -232,6 +250,7 @@ class SlotBank:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of all slots and of the projection."""
-        copies = self.guard.copies_n_bytes(self)
-        return self.projection.n_bytes + sum(slot.n_bytes for slot in self.slots) + copies
+        """Bytes of all slots, of their copies, of the projection and of the router."""
+        n_points = sum(len(slot.domain.counts) for slot in self.slots)
+        shared = self.projection.n_bytes + self.router.n_bytes(n_points)
+        return shared + sum(slot.n_bytes for slot in self.slots) + self.guard.copies_n_bytes(self)

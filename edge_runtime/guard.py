@@ -253,6 +253,9 @@ def _without_change(bank: SlotBank, number: int, watch: Watch) -> SlotBank:
     for slot in bank.slots:
         then = slot if slot.number != number else watch.before
         other.slots += [] if then is None else [then]
+    if len(other.slots) > 1:
+        bank.router.follow(bank.slots)
+        other.router = bank.router.fork(other.slots, number)
     return other
 
 

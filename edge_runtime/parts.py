@@ -115,6 +115,7 @@ class RuntimeParts:
             "is_learning": self._policy.state == "learning",
             "slot": self._policy.slot,
             "before_growth": self._before_growth,
+            "prior": self._bank.prior.to_state() if self._bank is not None else None,
         }
 
     @progress.setter
@@ -122,6 +123,8 @@ class RuntimeParts:
         self._counters = {name: int(saved["counters"][name]) for name in self._counters}
         self._pending.skip_to(int(saved["next_id"]))
         self._before_growth = saved["before_growth"]
+        if saved["prior"] is not None and self._bank is not None:
+            self._bank.prior.restore(saved["prior"])
         if not saved["is_learning"]:
             self._policy.resume(saved["slot"])
 

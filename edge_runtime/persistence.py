@@ -66,6 +66,8 @@ class Persistence(RuntimeParts):
                 runtime._reader = FeatureReader(None, dict(saved.header["taps"]))
             for slot in snapshot.restore_slots(runtime, saved.header, saved.arrays):
                 runtime.bank.add(slot)
+            if runtime.slots:
+                snapshot.restore_router(runtime, saved.arrays)
             snapshot.restore_guard(runtime, saved.header, saved.arrays)
             runtime.progress = saved.header["progress"]
         except (KeyError, TypeError, ValueError) as error:

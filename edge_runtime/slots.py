@@ -78,6 +78,9 @@ class Slot:
         self.young: LabelledSet | None = LabelledSet(self.domain.n_features, settings.young_labels)
         self.n_labels = self._n_fitted = 0
         self.cross_accuracy = math.nan
+        # What the router has to take note of: refits, and classes whose means have moved since.
+        self.revision = 0
+        self.moved: set[int] = set()
         self._bits = np.zeros((0, settings.n_dims // 64), np.uint64)
 
     # -- learning ---------------------------------------------------------------------------
@@ -115,6 +118,9 @@ class Slot:
                     self.young = self.parent = None
                 return
         scores = self.score(x[None], max(k + 1, len(self.domain.counts)))
+        self.moved.add(k)
+        if self.adaptor is not None and k not in self.adaptor.classes_:
+            self.adaptor = None  # taught one class alone it would unlearn the others
         if self.domain.update(x, k) or k >= len(self._bits):
             self.derive_prototypes()
         else:
@@ -151,6 +157,7 @@ class Slot:
         self.calibration.merge(other.calibration)
         self.n_labels += other.n_labels
         self.young = self.parent = None
+        self.revision += 1
         self.derive_prototypes()
 
     def fit_domain(self, X: Matrix, y: Classes) -> None:
@@ -158,6 +165,7 @@ class Slot:
         prior = self.parent.domain if self.parent is not None else None
         model = DomainModel(self.settings.tap_widths, rank=self.settings.rank)
         self.domain = model.fit(X, y, prior)
+        self.revision += 1
         self.derive_prototypes()
 
     def derive_prototypes(self) -> None:
@@ -168,20 +176,12 @@ class Slot:
 
     # -- answers ----------------------------------------------------------------------------
 
-    def look(self, X: Matrix) -> tuple[Framed, Scores]:
-        """Features (n, d) in this domain's frame, and their log-likelihoods (n,) here.
-
-        That is all that routing needs, at a third of the price of `score`.
-        """
-        framed = self.domain.frame(X)
-        return framed, self.domain.log_likelihoods(framed).max(axis=1)
-
     def score(self, X: Matrix, n_classes: int) -> SlotScores:
         """Similarity, strangeness and class probabilities of features (n, d)."""
         return self.score_framed(self.domain.frame(X), n_classes)
 
     def score_framed(self, framed: Framed, n_classes: int) -> SlotScores:
-        """`score` of what `look` has brought into the frame."""
+        """`score` of what is in the frame of this slot's domain already."""
         n = len(framed.Z)
         cosines = np.full((n, n_classes), -1.0)
         known = np.flatnonzero(self.domain.counts)
@@ -232,7 +232,8 @@ class Slot:
             arrays |= {f"young/{k}": v for k, v in self.young.to_state().items()}
         parent = -1 if self.parent is None else self.parent.number
         arrays["scalars"] = np.array(
-            [self.number, self.n_labels, self.cross_accuracy, self.seed, parent], np.float64
+            [self.number, self.n_labels, self.cross_accuracy, self.seed, parent, self.revision],
+            np.float64,
         )
         return arrays
 
@@ -248,7 +249,7 @@ class Slot:
 
         `older` holds the slots it may have been grown from, by number.
         """
-        number, n_labels, cross_accuracy, seed, parent = state["scalars"].tolist()
+        number, n_labels, cross_accuracy, seed, parent, revision = state["scalars"].tolist()
         slot = cls(int(number), settings, projection, int(seed), older.get(int(parent)))
         slot.domain = DomainModel.from_state(_part(state, "domain/"))
         if slot.domain.tap_widths != settings.tap_widths:
@@ -266,7 +267,7 @@ class Slot:
             else None
         )
         slot.n_labels = slot._n_fitted = int(n_labels)
-        slot.cross_accuracy = cross_accuracy
+        slot.cross_accuracy, slot.revision = cross_accuracy, int(revision)
         slot.derive_prototypes()
         return slot
 

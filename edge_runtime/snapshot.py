@@ -27,6 +27,8 @@ Arrays = dict[str, npt.NDArray[Any]]
 def take(runtime: RuntimeParts) -> tuple[dict[str, Any], Arrays]:
     """Everything a runtime has learned."""
     arrays: Arrays = {}
+    if runtime.slots:
+        arrays |= {f"router/{k}": v for k, v in runtime.bank.router.to_state().items()}
     slot_headers = []
     for slot in runtime.slots:
         adaptor_header = None
@@ -99,6 +101,13 @@ def restore_guard(runtime: RuntimeParts, header: Mapping[str, Any], arrays: Arra
     part = {k.removeprefix("guard/"): v for k, v in arrays.items() if k.startswith("guard/")}
     if part:
         runtime.bank.guard.restore(header["guard"], part)
+
+
+def restore_router(runtime: RuntimeParts, arrays: Arrays) -> None:
+    """What all slots share for routing, once they are in the bank."""
+    lead = "router/"
+    part = {k.removeprefix(lead): v for k, v in arrays.items() if k.startswith(lead)}
+    runtime.bank.router.restore(part, runtime.slots)
 
 
 def settings_of(header: Mapping[str, Any]) -> PolicySettings:

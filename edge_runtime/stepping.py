@@ -50,15 +50,15 @@ class Stepping(RuntimeParts):
 
     def peek_many(self, X: Sequence[Any]) -> list[Prediction]:
         """`peek` at many samples at once."""
-        return [self._prediction(-1, answer, False, []) for answer in self._read(X)[1]]
+        return [self._prediction(-1, answer, False, []) for answer in self._read(X, False)[1]]
 
     def _take(self, X: Sequence[Any]) -> list[Prediction]:
-        features, answers = self._read(X)
+        features, answers = self._read(X, True)
         return [self._take_row(x, answer) for x, answer in zip(features, answers, strict=True)]
 
-    def _read(self, X: Sequence[Any]) -> tuple[Matrix, list[Answer]]:
+    def _read(self, X: Sequence[Any], is_stream: bool) -> tuple[Matrix, list[Answer]]:
         features = self._reader.read(X)
-        return features, self.bank.answer(features, len(self.classes))
+        return features, self.bank.answer(features, len(self.classes), is_stream=is_stream)
 
     def _take_row(self, x: Matrix, answer: Answer) -> Prediction:
         """Let the policy see one answered sample, and keep it for its label."""

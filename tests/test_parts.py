@@ -7,12 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_runtime.bank import SlotBank
 from edge_runtime.calibration import SlotCalibration
 from edge_runtime.classes import indices_of
 from edge_runtime.crossfit import folds_of
 from edge_runtime.errors import LabelError
+from edge_runtime.guard import Guard
 from edge_runtime.labelled import LabelledSet
 from edge_runtime.pending import PendingSample, PendingSamples
+from edge_runtime.policy import PolicySettings
+from edge_runtime.router import StreamPrior, weigh
+from edge_runtime.slots import SlotSettings
+from tests.domains import domain
 
 
 def test_a_labelled_set_keeps_what_it_was_given_and_no_more() -> None:
@@ -109,3 +115,67 @@ def test_a_bad_label_in_a_batch_leaves_the_classes_as_they_were() -> None:
     with pytest.raises(LabelError):
         indices_of(["b", 3], classes)
     assert classes == ["a"]
+
+
+def empty_bank() -> SlotBank:
+    settings, guard = SlotSettings((24,), n_dims=1024), Guard(PolicySettings(), 24, 0)
+    return SlotBank(settings, budget_bytes=2**24, max_slots=8, seed=0, guard=guard)
+
+
+def two_slots() -> SlotBank:
+    bank = empty_bank()
+    for number in (0, 1):
+        bank.add(bank.new_slot().start(*domain(number, 200, 0)))
+    return bank
+
+
+def test_samples_go_to_the_slot_of_their_own_domain() -> None:
+    bank = two_slots()
+    for number in (0, 1):
+        scores = bank.router.scores(domain(number, 200, 1)[0], bank.slots)
+        assert np.mean(np.argmax(scores, axis=1) == number) > 0.99
+
+
+def test_the_router_follows_single_labels_as_if_it_were_built_anew() -> None:
+    bank = two_slots()
+    X, y = domain(1, 40, 2)
+    bank.slots[1].young = None
+    bank.router.follow(bank.slots)
+    for x, k in zip(X, y, strict=True):
+        bank.slots[1].learn(x, int(k))
+    followed = bank.router.scores(X, bank.slots)
+    again = empty_bank()
+    again.slots = bank.slots
+    again.router.restore(bank.router.to_state(), again.slots)
+    np.testing.assert_array_equal(followed, again.router.scores(X, again.slots))
+
+
+def test_a_fork_of_the_router_leaves_the_router_as_it_was() -> None:
+    bank, (X, _) = two_slots(), domain(0, 30, 3)
+    before = bank.router.scores(X, bank.slots)
+    twin = [bank.slots[0], bank.new_slot().start(*domain(2, 100, 0))]
+    twin[1].number = 1
+    assert not np.array_equal(bank.router.fork(twin, 1).scores(X, twin), before)
+    np.testing.assert_array_equal(bank.router.scores(X, bank.slots), before)
+
+
+def test_a_router_cut_short_is_refused() -> None:
+    bank = two_slots()
+    bank.router.follow(bank.slots)
+    state = bank.router.to_state()
+    with pytest.raises(ValueError, match="router has shapes"):
+        bank.router.restore({**state, "mean": state["mean"][:-1]}, bank.slots)
+
+
+def test_a_stream_that_stays_lends_its_past_and_one_that_jumps_does_not() -> None:
+    prior, doubtful = StreamPrior(), np.array([[0.4, 0.6]])
+    for _ in range(200):
+        prior.take([0, 1], np.array([0.9, 0.1]), np.array([0.9, 0.1]))
+    assert np.argmax(weigh(np.log(doubtful), 1.0, prior.before([0, 1]))) == 0
+    for i in range(400):
+        one = np.array([1.0, 0.0]) if i % 2 else np.array([0.0, 1.0])
+        prior.take([0, 1], one, one)
+    assert np.argmax(weigh(np.log(doubtful), 1.0, prior.before([0, 1]))) == 1
+    again = StreamPrior()
+    again.restore(prior.to_state())
+    np.testing.assert_array_equal(again.before([0, 1]), prior.before([0, 1]))
