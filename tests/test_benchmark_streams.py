@@ -12,7 +12,7 @@ from benchmarks.continual_peers import PEERS
 from benchmarks.features import FeatureSet
 from benchmarks.options import Options
 from benchmarks.peers.rehearsal import FineTuning, Frozen, Replay
-from benchmarks.streams import domains, hardship, learners, pictures, signals, steady
+from benchmarks.streams import domains, hardship, kept, learners, pictures, signals, steady
 from benchmarks.streams.learners import Baseline, flat, samples_of
 from edge_runtime.errors import LabelError
 from edge_runtime.prequential import Probe, evaluate
@@ -137,9 +137,43 @@ def test_a_budget_gives_a_few_labels_of_each_class_and_only_what_is_asked():
     assert not hardship.Budget(labels)(0, silent)
 
 
+def test_what_a_peer_reached_is_kept_until_anything_it_was_made_of_changes(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGE_RUNTIME_CACHE", str(tmp_path))
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return {"accuracy": 0.5, "none": float("nan")}
+
+    first = kept.kept(("a", 1), compute)
+    again = kept.kept(("a", 1), compute)
+    assert len(calls) == 1
+    assert str(first) == str(again)
+    kept.kept(("a", 2), compute)
+    monkeypatch.setattr(kept, "sources", lambda: "other code")
+    kept.kept(("a", 1), compute)
+    assert len(calls) == 3
+    next((tmp_path / "peers").iterdir()).write_text('{"acc')
+    for what in (("a", 1), ("a", 2)):
+        kept.kept(what, compute)
+    monkeypatch.setenv(kept.FRESH, "1")
+    kept.kept(("a", 1), compute)
+    assert len(calls) >= 5
+
+
+def test_the_digest_of_data_is_of_all_of_it():
+    data = toy(10)
+    assert kept.digest(data) == kept.digest(toy(10))
+    for name in ("X", "y", "domain"):
+        values = getattr(data, name).copy()
+        values.flat[-1] += 1
+        assert kept.digest(dataclasses.replace(data, **{name: values})) != kept.digest(data)
+
+
 @pytest.fixture
-def small_world(monkeypatch):
+def small_world(monkeypatch, tmp_path):
     """Every data set that tasks load, small and made up; peers that are fast."""
+    monkeypatch.setenv("EDGE_RUNTIME_CACHE", str(tmp_path / "cache"))
     fast = [p for p in PEERS if p.name in ("fine-tuning", "nearest class mean", "SLDA")]
     for module in (domains, steady, hardship):
         monkeypatch.setattr(module, "PEERS", fast)

@@ -145,6 +145,7 @@ def test_the_continual_benchmark_runs_every_method(
 ) -> None:
     small = [p for p in PEERS if not p.name.startswith("RanPAC")]
     monkeypatch.setattr(domains, "PEERS", small)
+    monkeypatch.setenv("EDGE_RUNTIME_CACHE", str(tmp_path / "cache"))
     report = continual.compare(toy(30), Options(quick=True, out=tmp_path))
     ours = ["edge-runtime, batches", "edge-runtime, one by one"]
     assert [row[0] for row in report.rows] == [*ours, *(p.name for p in small)]

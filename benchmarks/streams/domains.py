@@ -7,10 +7,12 @@ nobody tells it that a domain has ended. Classes that come in steps are domains 
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ import numpy as np
 from benchmarks.continual_peers import PEERS, Candidate, Outcome, Peer, accuracy
 from benchmarks.features import FeatureSet, Labels
 from benchmarks.splits import Stream, domain_stream, first_of_each_class
+from benchmarks.streams.kept import digest, kept
 from benchmarks.streams.learners import samples_of
 from edge_runtime import EdgeRuntime
 
@@ -44,7 +47,7 @@ def outcomes(
     peers = [peer for peer in PEERS if is_wide or peer.name not in WIDE]
     if not is_wide:
         first = Stream(tuple(rows[:TUNING_ROWS] for rows in first.train), first.test)
-    chosen = [(peer, peer.choose(data, first, 0) if is_tuned else None) for peer in peers]
+    chosen = [(peer, _chosen(peer, data, first) if is_tuned else None) for peer in peers]
     found = []
     for seed in seeds:
         stream = domain_stream(data, seed)
@@ -80,9 +83,26 @@ def _peers(
     suffix: str = "",
 ) -> Iterator[Outcome]:
     for peer, candidate in chosen:
-        outcome = peer.run(data, stream, seed, candidate)
+        rows = [part.tobytes() for part in (*stream.train, *stream.test)]
+        what = ("outcome", peer.name, str(candidate), seed, digest(data), *rows)
+
+        def compute(peer: Peer = peer, candidate: Candidate | None = candidate) -> dict[str, Any]:
+            return asdict(peer.run(data, stream, seed, candidate))
+
+        outcome = Outcome(**kept(what, compute))
         outcome.method += suffix
         yield outcome
+
+
+def _chosen(peer: Peer, data: FeatureSet, first: Stream) -> Candidate:
+    """Return what validation chooses for a peer."""
+    candidates = list(itertools.product(peer.views, peer.settings))
+    rows = [part.tobytes() for part in first.train]
+
+    def compute() -> dict[str, Any]:
+        return {"at": candidates.index(peer.choose(data, first, 0))}
+
+    return candidates[kept(("choice", peer.name, digest(data), *rows), compute)["at"]]
 
 
 def of_the_runtime(data: FeatureSet, stream: Stream, seed: int) -> Iterator[Outcome]:

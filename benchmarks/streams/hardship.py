@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
 from benchmarks.continual_peers import PEERS, accuracy
 from benchmarks.features import FeatureSet, Labels
+from benchmarks.streams.kept import digest, kept
 from benchmarks.streams.learners import Baseline, StreamLearner, samples_of
 from benchmarks.streams.signals import RAMPS, encode_windows, imu_taps, imu_windows
 from benchmarks.streams.tables import Column, Measured
@@ -104,7 +106,10 @@ def gradual_drift(name: str, seeds: Sequence[int], into: Measured, part: float =
         learners: dict[str, StreamLearner] = {RUNTIME: EdgeRuntime(random_state=seed)}
         learners |= baselines(data, seed, DRIFT_BATCH)
         for method, learner in learners.items():
-            into.add(seed, f"{name}: {method}", _through(learner, data, stages))
+            call = partial(_through, learner, data, stages)
+            what = ("drift", method, seed, DRIFT_BATCH, digest(data), len(stages["stream"]))
+            found = call() if method == RUNTIME else kept(what, call)
+            into.add(seed, f"{name}: {method}", found)
 
 
 def _through(
@@ -160,7 +165,10 @@ def poisoned(data: FeatureSet, seeds: Sequence[int], into: Measured, part: float
             if not name.startswith("frozen")
         }
         for method, make in makers.items():
-            into.add(seed, method, _at_all_shares(make, data, rows, seed))
+            call = partial(_at_all_shares, make, data, rows, seed)
+            places = tuple(part.tobytes() for part in rows)
+            what = ("poison", method, seed, POISON_BATCH, SHARES, digest(data), *places)
+            into.add(seed, method, call() if method == RUNTIME else kept(what, call))
 
 
 def _at_all_shares(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from benchmarks.continual_peers import PEERS, accuracy
 from benchmarks.features import FeatureSet, Labels, Matrix
 from benchmarks.splits import Stream, domain_stream
 from benchmarks.streams.domains import BATCHES, ONE_BY_ONE, answer
+from benchmarks.streams.kept import digest, kept
 from benchmarks.streams.learners import Baseline, samples_of
 from benchmarks.streams.tables import Column, Measured
 from edge_runtime import EdgeRuntime
@@ -76,7 +78,10 @@ def returning(data: FeatureSet, seeds: Sequence[int], into: Measured) -> None:
         for peer in PEERS:
             if peer.name.partition(",")[0] in BASELINES:
                 learner = Baseline(peer, data, seed)
-                into.add(seed, peer.name, _baseline_returns(data, stream, visits, learner))
+                places = [(at, rows.tobytes()) for at, rows in visits]
+                what = ("returns", peer.name, seed, digest(data), *places)
+                call = partial(_baseline_returns, data, stream, visits, learner)
+                into.add(seed, peer.name, kept(what, call))
 
 
 def _visits(stream: Stream, seed: int) -> list[tuple[int, Labels]]:
