@@ -24,6 +24,7 @@ from edge_runtime.board.worker import Order
 
 TEST_S: Final = 25.0
 SAVE_WAIT_S: Final = 5.0
+MIN_JUDGED: Final = 20  # samples, before a pack on trial is judged by those that it rejects
 HEALTHY_S: Final = 5.0  # a permanent candidate that has run so long is confirmed
 RETRY_S: Final = 5.0
 BACKOFF_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
@@ -90,6 +91,7 @@ class Deployer:
         self._test_at_s = 0.0
         self._wants_reset = False
         self._n_faults = 0
+        self._rejected_before = 0.0
         self._restart_at_s: float | None = None
         self._revert_at_s: float | None = None
         self._ready_s: float | None = None
@@ -184,6 +186,7 @@ class Deployer:
 
     def _reset(self, now: Now) -> None:
         phase = self.store.record.phase
+        self._rejected_before = self._share_rejected() if phase is Phase.READY else 0.0
         self._end_runner()
         if phase is Phase.TRIAL:
             self._revert("reset before it was confirmed", now)
@@ -231,7 +234,7 @@ class Deployer:
             return
         if self.runner.is_ready and self._ready_s is None:
             self._ready_s = now.monotonic_s
-        fault = self.runner.fault(now.monotonic_s)
+        fault = self.runner.fault(now.monotonic_s) or self._rejects()
         if not fault:
             if self._ready_s is not None and now.monotonic_s - self._ready_s > BACKOFF_S[-1]:
                 self._n_faults = 0
@@ -247,6 +250,19 @@ class Deployer:
         wait_s = BACKOFF_S[min(self._n_faults, len(BACKOFF_S) - 1)]
         self._n_faults += 1
         self._restart_at_s = now.monotonic_s + wait_s
+
+    def _rejects(self) -> str:
+        """Why a pack on trial is no good: it rejects most samples, and the one before did not."""
+        share = self._share_rejected()
+        if self.store.record.phase is not Phase.TRIAL or share <= max(0.5, self._rejected_before):
+            return ""
+        return f"the runtime rejects {share:.0%} of the samples, {self._rejected_before:.0%} before"
+
+    def _share_rejected(self) -> float:
+        """Of the samples that the worker has seen; 0 while they are too few."""
+        answered, rejected = self.runner.samples if self.runner is not None else (0, 0)
+        n_seen = answered + rejected
+        return rejected / n_seen if n_seen >= MIN_JUDGED else 0.0
 
     # -- the worker -------------------------------------------------------------------------
 

@@ -59,6 +59,7 @@ class Runner:
         self.order = order
         self.status: dict[str, Any] = {}
         self.learned: str | None = None
+        self._counted: dict[str, int] = {}
         with contextlib.suppress(ChannelError):
             self._channel.send(asdict(order))
 
@@ -75,6 +76,16 @@ class Runner:
     def is_ready(self) -> bool:
         """Whether it has opened its deployment."""
         return self.learned is not None
+
+    @property
+    def samples(self) -> tuple[int, int]:
+        """How many samples it has answered since it was ready, and how many it rejected."""
+        counters = self.status.get("counters", {})
+        answered, rejected = (
+            int(counters.get(name, 0)) - int(self._counted.get(name, 0))
+            for name in ("samples", "rejected")
+        )
+        return answered, rejected
 
     def ask(self, command: Mapping[str, Any]) -> int | None:
         """Send a command; its ticket, or None if there is nobody to carry it out."""
@@ -114,6 +125,7 @@ class Runner:
         says = value.get("say")
         if says == "ready":
             self.learned, self.status = str(value["learned"]), dict(value["status"])
+            self._counted = dict(self.status["counters"])
         elif says == "beat":
             self.status = dict(value["status"])
         elif says == "failed":

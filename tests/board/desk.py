@@ -37,6 +37,7 @@ class FakeRunner:
         self.learned = "its own"
         self.status = {"generation": 1, "counters": {"samples": 3}, "classes": ["cat"]}
         self.asked, self.said, self.ended = [], [], ""
+        self.samples = (0, 0)
         self.answers = {}
 
     def fileno(self):

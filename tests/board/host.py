@@ -31,15 +31,22 @@ from edge_runtime.wire.upload import Upload, UploadState
 START_S = 30.0
 
 
+class AgentGone(Exception):
+    """The process that should answer has ended."""
+
+
 class Host:
     """Asks, and waits for answers, over a file descriptor."""
 
     def __init__(self, fd, *, framing=Framing.COBS, buf_size=4096):
-        self.fd, self.buf_size = fd, buf_size
-        self.client = Client(framing=framing, max_message=buf_size, window=4)
+        self.fd, self.buf_size, self.framing = fd, buf_size, framing
+        self.reconnect()
         self.heard = []
+        self.is_alive = lambda: True
 
     def turn(self, wait_s=0.05):
+        if not self.is_alive():
+            raise AgentGone
         out = self.client.send(time.monotonic())
         while out:
             out = out[os.write(self.fd, out) :]
@@ -49,6 +56,13 @@ class Host:
             with contextlib.suppress(OSError):
                 data = os.read(self.fd, 65536)
         self.heard += self.client.receive(data, time.monotonic())
+
+    def reconnect(self):
+        """Whoever was there before is gone, and with it what was asked."""
+        self.client = Client(
+            framing=self.framing, max_message=self.buf_size, window=4,
+            first_sequence=int(time.monotonic() * 1000) & 0xFF,
+        )  # fmt: skip
 
     def ask(self, request, timeout_s=20.0):
         """The answer or refusal; AssertionError if none comes."""
@@ -140,9 +154,11 @@ class AgentProcess:
             "--state", str(self.state), "--buf-size", str(self.buf_size), *self.arguments,
         ]  # fmt: skip
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        self.host.is_alive = lambda: self.process.poll() is None
+        self.host.reconnect()
         end = time.monotonic() + START_S
         while time.monotonic() < end and self.process.poll() is None:
-            with contextlib.suppress(AssertionError):
+            with contextlib.suppress(AssertionError, AgentGone):
                 self.host.ask(EchoRequest("up?"), timeout_s=1.0)
                 return self
         raise AssertionError(f"the agent did not start: {self.process.stderr.read().decode()}")

@@ -513,6 +513,23 @@ def test_what_crashes_or_hangs_while_it_is_tried_is_undone_at_once(trying, troub
     assert_back(trying, trouble)
 
 
+def test_what_rejects_the_samples_that_were_good_before_is_undone(trying):
+    trying.runner.samples = (5, 14)
+    trying.later(0.1)
+    assert trying.record.phase is Phase.TRIAL
+    trying.runner.samples = (5, 15)
+    trying.later(0.1)
+    assert_back(trying, "the runtime rejects 75% of the samples, 0% before")
+
+
+def test_a_broken_sensor_does_not_undo_an_update(running):
+    running.runner.samples = (0, 50)
+    running.try_out(making.model(version="2.0.0"))
+    running.runner.samples = (0, 50)
+    running.later(0.1)
+    assert running.record.phase is Phase.TRIAL
+
+
 def test_what_nobody_confirms_is_undone(trying):
     trying.later(99.0)
     assert trying.record.phase is Phase.TRIAL
