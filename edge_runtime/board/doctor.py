@@ -53,6 +53,7 @@ def examine(state: Path, ports: tuple[str, ...]) -> Iterator[Finding]:
     yield Finding("ok", "board", names)
     yield from _memory()
     yield from _backends()
+    yield _accelerators()
     yield _kernels()
     yield _directory(state)
     for port in ports:
@@ -82,6 +83,17 @@ def _backends() -> Iterator[Finding]:
         else:
             verdict: Verdict = "warn" if some_work else "fail"
             yield Finding(verdict, f"{result.backend}{version}", result.reason)
+
+
+def _accelerators() -> Finding:
+    """What `open_encoder` may be told besides the CPU."""
+    child = _child(
+        "import json; from edge_runtime.encoders.accelerators import found;"
+        " print(json.dumps(found()))"
+    )
+    if child.returncode:
+        return Finding("warn", "accelerators", _why(child))
+    return Finding("ok", "accelerators", ", ".join(json.loads(child.stdout)) or "none, the CPU")
 
 
 def _kernels() -> Finding:

@@ -53,6 +53,10 @@ class Runner(Protocol):
         """Name of the library."""
 
     @property
+    def accelerator(self) -> str:
+        """Name of what computes: "cpu", or the accelerator that was asked for and is in use."""
+
+    @property
     def layout(self) -> Layout:
         """Where the format keeps the channels of a feature map."""
 
@@ -76,6 +80,7 @@ class ModelEncoder:
     ) -> None:
         self._runner = runner
         self.backend = runner.backend
+        self.accelerator = runner.accelerator
         self.input_spec = _input_spec(runner)
         # One run on zeros tells what no declaration promises: that the model runs at all, which
         # outputs are vectors or maps, and how wide they are.

@@ -1,4 +1,4 @@
-"""ONNX models by onnxruntime, on the CPU.
+"""ONNX models by onnxruntime, on the CPU or on an execution provider asked for by name.
 
 Not here: anything that TFLite shares (`model`). onnxruntime is imported when a model is opened,
 after a child process has shown that it survives on this machine (`probe`).
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from edge_runtime.encoders.accelerators import CPU, PROVIDERS, fall_back, missing_provider
 from edge_runtime.encoders.base import Array, Layout, Quantisation
 from edge_runtime.encoders.model import InputTensor
 from edge_runtime.encoders.probe import first_working
@@ -23,10 +24,13 @@ class OnnxRunner:
 
     layout: Layout = "channels_first"
 
-    def __init__(self, data: bytes, threads: int) -> None:
+    def __init__(self, data: bytes, threads: int, accelerator: str = CPU) -> None:
         self.backend = first_working("onnxruntime")
         import onnxruntime
 
+        if accelerator != CPU:
+            reason = missing_provider(accelerator, onnxruntime.get_available_providers())
+            accelerator = fall_back(accelerator, reason) if reason else accelerator
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -34,19 +38,31 @@ class OnnxRunner:
         # x86 without VNNI adds int8 products in saturating 16 bits: Lite0's taps fell to a cosine
         # of 0.49 against float. This entry avoids it there, and means nothing on ARM.
         options.add_session_config_entry("session.x64quantprecision", "1")
-        try:
-            self._session = onnxruntime.InferenceSession(
-                data, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime raises one class per status, no common base
-            raise EncoderError(
-                f"onnxruntime refuses the model: {error}: truncated, weights kept in a second "
-                "file, or made for a newer onnxruntime?"
-            ) from error
+        self.accelerator = accelerator
+        self._session = self._open(onnxruntime, data, options)
         self.inputs = tuple(_describe(tensor) for tensor in self._session.get_inputs())
         self.outputs: dict[str, Quantisation | None] = {
             tensor.name: None for tensor in self._session.get_outputs()
         }
+
+    def _open(self, onnxruntime: Any, data: bytes, options: Any) -> Any:
+        chosen = [PROVIDERS[self.accelerator]] if self.accelerator != CPU else []
+        try:
+            session = onnxruntime.InferenceSession(
+                data, options, providers=[*chosen, "CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime raises one class per status, no common base
+            if chosen:  # the model may be at fault, or the accelerator: the CPU tells
+                self.accelerator = fall_back(self.accelerator, str(error))
+                return self._open(onnxruntime, data, options)
+            raise EncoderError(
+                f"onnxruntime refuses the model: {error}: truncated, weights kept in a second "
+                "file, or made for a newer onnxruntime?"
+            ) from error
+        # A provider that fails to start is left out by onnxruntime, with a line in its log.
+        if chosen and chosen[0] not in session.get_providers():
+            self.accelerator = fall_back(self.accelerator, "its libraries do not start here")
+        return session
 
     def run(self, sample: Array, names: Sequence[str]) -> list[Any]:
         """Compute these outputs for one sample."""

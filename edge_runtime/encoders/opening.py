@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from edge_runtime.encoders.accelerators import CPU, check_name
 from edge_runtime.encoders.base import Encoder
 from edge_runtime.encoders.model import ModelEncoder, Runner
 from edge_runtime.errors import EncoderError
@@ -34,6 +35,7 @@ def open_encoder(
     *,
     threads: int = 1,
     embedding: str | None = None,
+    accelerator: str = CPU,
 ) -> Encoder:
     """Open a frozen ``.onnx`` or ``.tflite`` model as an encoder.
 
@@ -48,6 +50,10 @@ def open_encoder(
     embedding
         Name of the embedding if it is not the last: it moves to the end of ``taps``. With both
         None, an output named ``embedding``, or else the last.
+    accelerator
+        "cpu"; for ONNX "cuda", "tensorrt", "xnnpack", "acl" or "coreml"; for TFLite "edgetpu",
+        "gpu", "armnn", "hexagon" or "vx". One that is not to be had is an `AcceleratorWarning` that
+        says why, and the CPU serves: see ``encoder.accelerator``.
 
     Returns
     -------
@@ -58,7 +64,7 @@ def open_encoder(
     ------
     EncoderError
         If the file is missing, empty, truncated, foreign, too large, or no encoder (several
-        inputs, free dimensions).
+        inputs, free dimensions); if nobody knows the accelerator.
     UnknownTapError
         If a tap is not among the model's outputs.
     BackendError
@@ -72,19 +78,20 @@ def open_encoder(
     """
     if type(threads) is not int or threads < 1:
         raise EncoderError(f"threads is {threads!r}, expected an integer of at least 1")
+    check_name(accelerator)
     path = Path(path)
     data = read_model(path)
-    return ModelEncoder(_load(path.suffix, data, threads), data, taps, embedding)
+    return ModelEncoder(_load(path.suffix, data, threads, accelerator), data, taps, embedding)
 
 
-def _load(suffix: str, data: bytes, threads: int) -> Runner:
+def _load(suffix: str, data: bytes, threads: int, accelerator: str) -> Runner:
     if suffix == ".onnx":
         from edge_runtime.encoders.onnx import OnnxRunner
 
-        return OnnxRunner(data, threads)
+        return OnnxRunner(data, threads, accelerator)
     from edge_runtime.encoders.tflite import TfliteRunner
 
-    return TfliteRunner(data, threads)
+    return TfliteRunner(data, threads, accelerator)
 
 
 def read_model(path: Path) -> bytes:

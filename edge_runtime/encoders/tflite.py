@@ -15,6 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from edge_runtime.encoders.accelerators import (
+    CPU,
+    DELEGATES,
+    fall_back,
+    load_delegate,
+    missing_delegate,
+)
 from edge_runtime.encoders.base import Array, Layout, Quantisation
 from edge_runtime.encoders.model import InputTensor
 from edge_runtime.encoders.probe import MODULES, first_working, try_model
@@ -26,30 +33,56 @@ class TfliteRunner:
 
     layout: Layout = "channels_last"
 
-    def __init__(self, data: bytes, threads: int) -> None:
+    def __init__(self, data: bytes, threads: int, accelerator: str = CPU) -> None:
         self.backend = first_working("litert", "tflite-runtime")
-        interpreter_class = importlib.import_module(MODULES[self.backend]).Interpreter
+        library = importlib.import_module(MODULES[self.backend])
         if self.backend == "tflite-runtime":  # unlike its successor it verifies no offset
             _check_survives(self.backend, data)
-        try:
-            self._interpreter = interpreter_class(model_content=data, num_threads=threads)
-            self._interpreter.allocate_tensors()
-            details = self._interpreter.get_input_details()
-            outputs = self._interpreter.get_output_details()
-        except Exception as error:  # by the stage: ValueError, RuntimeError, UnicodeDecodeError
-            raise EncoderError(
-                f"{self.backend} refuses the model: {error}: truncated, or operators it lacks?"
-            ) from error
+        self.accelerator, delegates = _delegates(library, accelerator)
+        self._interpreter, details, outputs = self._open(library, data, threads, delegates)
         self.inputs = tuple(_describe(tensor) for tensor in details)
         self._input_indices = [tensor["index"] for tensor in details]
         self._indices = {tensor["name"]: tensor["index"] for tensor in outputs}
         self.outputs = {tensor["name"]: _quantisation(tensor) for tensor in outputs}
+
+    def _open(
+        self, library: Any, data: bytes, threads: int, delegates: list[Any]
+    ) -> tuple[Any, Any, Any]:
+        """Return the interpreter, and its inputs and outputs as it describes them."""
+        try:
+            interpreter = library.Interpreter(
+                model_content=data, num_threads=threads, experimental_delegates=delegates or None
+            )
+            interpreter.allocate_tensors()
+            details = interpreter.get_input_details()
+            return interpreter, details, interpreter.get_output_details()
+        except Exception as error:  # by the stage: ValueError, RuntimeError, UnicodeDecodeError
+            if delegates:  # the model may be at fault, or the accelerator: the CPU tells
+                self.accelerator = fall_back(self.accelerator, str(error))
+                return self._open(library, data, threads, [])
+            raise EncoderError(
+                f"{self.backend} refuses the model: {error}: truncated, or operators it lacks?"
+            ) from error
 
     def run(self, sample: Array, names: Sequence[str]) -> list[Any]:
         """Compute these outputs for one sample."""
         self._interpreter.set_tensor(self._input_indices[0], sample)
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(self._indices[name]) for name in names]
+
+
+def _delegates(library: Any, accelerator: str) -> tuple[str, list[Any]]:
+    """Return the accelerator in use and its delegate; the CPU and none where there is none."""
+    reason = missing_delegate(accelerator)
+    if reason:
+        return fall_back(accelerator, reason), []
+    if accelerator not in DELEGATES:  # XNNPACK is what the CPU uses anyway
+        return accelerator, []
+    try:
+        return accelerator, [load_delegate(library, accelerator)]
+    except (OSError, ValueError, RuntimeError) as error:
+        hint = f"{DELEGATES[accelerator]} does not load ({error or type(error).__name__})"
+        return fall_back(accelerator, f"{hint}: installed, and the device plugged in?"), []
 
 
 def _check_survives(backend: str, data: bytes) -> None:
