@@ -18,13 +18,13 @@ import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import StateError
+from edge_runtime.npy import read_header
 
 MAGIC = b"EDGESTA1"
 DIGEST_BYTES = 32
@@ -84,17 +84,14 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]
             raise StateError(f"state names {len(names)} arrays, expected at most {MAX_ARRAYS}")
         stream = io.BytesIO(body[16 + length :])
         arrays = {str(name): _read_array(stream) for name in names}
-    # TokenError: NumPy parses an array's header as Python, and lets this one through.
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, TokenError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(f"state cannot be read: {error}") from error
     return header, arrays
 
 
 def _read_array(stream: io.BytesIO) -> npt.NDArray[Any]:
     """One array, its size checked against the bytes that are there before any memory is taken."""
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise StateError("array of an unknown format version")
-    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    shape, is_fortran, dtype = read_header(stream)
     n_bytes = dtype.itemsize
     for length in shape:
         n_bytes *= int(length)

@@ -158,7 +158,10 @@ def _labels(agent: Agent, asked: Asked, line: Line, now: Now) -> Answer | None:
 
 def _undo(agent: Agent, asked: Asked, line: Line, now: Now) -> Answer | None:
     assert isinstance(asked.request, edge.UndoRequest)
-    command = {"do": "undo", "generation": asked.request.generation}
+    request = asked.request
+    if (request.generation is None) == (request.to is None):
+        return Refusal(Rc.INVALID, rsn="undo names a generation, or to: growth or factory")
+    command = {"do": "undo", "generation": request.generation, "to": request.to}
     return agent.pass_on(command, asked, line, now)
 
 

@@ -12,13 +12,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast, get_args
 
 import numpy as np
 
 from edge_runtime import state
 from edge_runtime.board.files import Files
 from edge_runtime.errors import EdgeRuntimeError, LabelError
+from edge_runtime.persistence import UndoTo
 from edge_runtime.records import Event, Label, Prediction
 from edge_runtime.runtime import EdgeRuntime
 
@@ -196,6 +197,9 @@ class RuntimeService:
             self._n_right += self._predicted.pop(sample) == label
 
     def _undo(self, command: Mapping[str, Any], now_s: float) -> dict[str, Any]:
+        to = command.get("to")
+        if to is not None:
+            return self._undo_to(str(to))
         target = int(command["generation"])
         kept = self._generations()
         if target not in kept:
@@ -207,6 +211,14 @@ class RuntimeService:
         if steps:
             self._runtime.undo(steps)
         self.say("undone", f"back to generation {target}, now {self._runtime.generation}")
+        return {"generation": self._runtime.generation}
+
+    def _undo_to(self, to: str) -> dict[str, Any]:
+        if to not in get_args(UndoTo):
+            raise CommandError(f"undo to {to[:40]!r}, expected {' or '.join(get_args(UndoTo))}")
+        self._runtime.undo(to=cast(UndoTo, to))
+        self._save_at_s = None  # undo saves what it goes back to
+        self.say("undone", f"back to {to}, now generation {self._runtime.generation}")
         return {"generation": self._runtime.generation}
 
     def _capture(self, command: Mapping[str, Any], now_s: float) -> dict[str, Any]:

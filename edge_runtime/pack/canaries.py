@@ -7,12 +7,12 @@ the manifest, and what the answers mean.
 from __future__ import annotations
 
 import io
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_runtime.npy import read_header
 from edge_runtime.pack.errors import PackError
 from edge_runtime.pack.manifest import MAX_CANARIES
 
@@ -27,10 +27,8 @@ def read_canaries(data: bytes) -> npt.NDArray[Any]:
     """
     stream = io.BytesIO(data)
     try:
-        if np.lib.format.read_magic(stream) != (1, 0):
-            raise ValueError("another format version")
-        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    except (ValueError, TypeError, RecursionError, TokenError) as error:
+        shape, is_fortran, dtype = read_header(stream)
+    except ValueError as error:
         raise PackError("manifest", f"canaries are no .npy array: {error}") from error
     n_bytes = dtype.itemsize
     for length in shape:

@@ -143,9 +143,14 @@ class LabelsAnswer(Message):
 @message(_WRITE, Group.EDGE, 5)
 @dataclass(frozen=True)
 class UndoRequest(Message):
-    """Go back to this saved generation. Named, not counted: sent twice, it is done once."""
+    """Go back to this saved generation. Named, not counted: sent twice, it is done once.
 
-    generation: int
+    In place of a number, `to` may be ``growth``, how things were before the last slot was grown,
+    or ``factory``, as delivered.
+    """
+
+    generation: int | None = None
+    to: str | None = None
 
 
 @message(_WRITE_ANSWER, Group.EDGE, 5)
