@@ -114,7 +114,7 @@ def save(
 
     The first one, the state as delivered, stays for ever, and so do those of `kept_for`.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    _make_directory(directory)
     number = max(numbers(directory), default=0) + 1
     target = directory / f"state-{number:08d}.edge"
     temporary = target.with_suffix(".part")
@@ -132,6 +132,14 @@ def save(
         if old != FACTORY and old not in kept_for:
             (directory / f"state-{old:08d}.edge").unlink(missing_ok=True)
     return number
+
+
+def _make_directory(directory: Path) -> None:
+    """Make it, and its name durable: else a power cut could take the first generations with it."""
+    missing = [path for path in (directory, *directory.parents) if not path.is_dir()]
+    directory.mkdir(parents=True, exist_ok=True)
+    for made in reversed(missing):
+        _sync_directory(made.parent)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -11,7 +11,6 @@ packs (`images`), their signatures (checked when they were staged).
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +93,6 @@ def _carry(old: Path, new: Path, encoder: Encoder, pack: ModelPack) -> EdgeRunti
     _load(old, encoder, pack)  # read by the code that will use it, before anything is copied
     saved = state.load(old)
     state.save(new, saved.header, saved.arrays)
-    _sync_parent(new)
     return _load(new, encoder, pack)
 
 
@@ -108,7 +106,6 @@ def _bring_state(learned: Path, encoder: Encoder, pack: ModelPack, file: BinaryI
     except StateError as error:
         raise PackError("manifest", f"the learned state in the pack: {error}") from error
     state.save(learned, header, arrays)
-    _sync_parent(learned)
 
 
 def _policy(pack: ModelPack) -> PolicySettings:
@@ -125,11 +122,3 @@ def _load(learned: Path, encoder: Encoder, pack: ModelPack) -> EdgeRuntime:
     except LabelError as error:
         raise StateError(f"the pack's classes do not join the learned ones: {error}") from error
     return runtime
-
-
-def _sync_parent(directory: Path) -> None:
-    handle = os.open(directory.parent, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
