@@ -42,6 +42,7 @@ class Trial:
     grown: float  # cross-fitted accuracy of a new slot
     host: int  # number of that best old slot
     candidate: Slot  # the new slot, fitted on all labels
+    is_renewal: bool = False  # the candidate is to take the host's place
 
     def accuracies(self) -> dict[str, float]:
         """The three, by name."""
@@ -104,9 +105,21 @@ class SlotBank:
 
     def replace(self, slot: Slot, by: Slot) -> None:
         """Put a slot in the place of another of the same number."""
+        by.revision = max(by.revision, slot.revision) + 1
         self.slots[self.slots.index(slot)] = by
         for other in self.slots:
             other.parent = by if other.parent is slot else other.parent
+
+    def renew(self, slot: Slot, by: Slot) -> None:
+        """Put a newly fitted slot in the place of one whose domain has moved away."""
+        by.number, by.young, by.parent = slot.number, None, None
+        by.n_labels += slot.n_labels
+        self.replace(slot, by)
+
+    def has_room(self) -> bool:
+        """Whether the least of slots could be added."""
+        least = self.new_slot().least_bytes
+        return len(self.slots) < self.max_slots and self.n_bytes + least <= self.budget_bytes
 
     # -- answers ----------------------------------------------------------------------------
 

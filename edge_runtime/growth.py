@@ -6,9 +6,12 @@ it becomes events.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edge_runtime.bank import Answer, SlotBank, Trial
 from edge_runtime.errors import BudgetError
@@ -20,32 +23,58 @@ from edge_runtime.slots import Slot
 
 # Labels collected for one trial, at most: ten of each of fifty classes.
 MAX_COLLECTED = 512
+# Samples between two looks whether there is room for a slot, after there was none.
+ROOM_EVERY = 64
+# Labels of a class up to which a slot hardly knows it.
+HARDLY_KNOWN = 10
 
 
 class Growth:
-    """What has been collected since the alarm, and what is done with it."""
+    """What has been held back or collected, and what is done with it."""
 
     def __init__(self, policy: Policy, before_growing: Callable[[], None] = lambda: None) -> None:
         self._policy = policy
         self.before_growing = before_growing  # called when a slot is about to be added
         self._collected: LabelledSet | None = None
         self._answered: list[tuple[int, int]] = []  # class and slot answered when they came
+        self._held: list[tuple[PendingSample, int]] = []  # while the stream is suspect
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of what has been collected."""
-        return 0 if self._collected is None else self._collected.n_bytes
+        """Bytes of what has been collected and held back."""
+        held = sum(sample.features.nbytes for sample, _ in self._held)
+        return held + (0 if self._collected is None else self._collected.n_bytes)
 
-    def seems(self, x: Matrix, answer: Answer) -> int:
-        """Class of the most similar sample collected so far: a rough guide in a new domain."""
+    def seems(self, x: Matrix, answer: Answer) -> tuple[int, float]:
+        """Class that a sample seems to have, and how much its label would tell.
+
+        The class is that of the most similar sample collected so far: a rough guide in a new
+        domain. A label tells more the less certain the answer is, by the gap of the two best
+        classes, and the farther away that sample is, as a share of the mean distance: up to 2.
+        """
+        best = np.sort(answer.probabilities)[-2:]
+        doubt = 1.0 - float(best[-1] - best[0]) if len(best) == 2 else 1.0
         if self._collected is None:
-            return answer.best
+            return answer.best, 1.0 + doubt
         X, y = self._collected.X, self._collected.y
         gaps = (X - x) / (X.std(axis=0) + 1e-6)
-        return int(y[np.argmin(np.einsum("ij,ij->i", gaps, gaps))])
+        squares = np.einsum("ij,ij->i", gaps, gaps)
+        nearest = int(np.argmin(squares))
+        novelty = float(np.sqrt(squares[nearest] / max(squares.mean(), 1e-12)))
+        return int(y[nearest]), novelty + doubt
+
+    def hold(self, sample: PendingSample, k: int) -> tuple[PendingSample, int] | None:
+        """Keep a labelled sample until it is clear where it belongs; return what must give way."""
+        self._held.append((sample, k))
+        is_full = len(self._held) > self._policy.settings.held_labels
+        return self._held.pop(0) if is_full else None
 
     def collect(self, sample: PendingSample, k: int) -> bool:
         """Keep a labelled sample for the trial; False if it already has `MAX_COLLECTED`."""
+        held, self._held = self._held, []
+        return all([self._collect(*each) for each in (*held, (sample, k))])
+
+    def _collect(self, sample: PendingSample, k: int) -> bool:
         if self._collected is None:
             self._collected = LabelledSet(len(sample.features), MAX_COLLECTED)
         if self._collected.is_full:
@@ -54,11 +83,25 @@ class Growth:
         self._answered.append((sample.predicted, sample.slot or 0))
         return True
 
+    def released(self) -> list[tuple[PendingSample, int]]:
+        """Labels held back, once nothing is suspect any more: they may be learned."""
+        if self._policy.state in ("suspect", "asking"):
+            return []
+        held, self._held = self._held, []
+        return held
+
+    def drop_last(self, n: int) -> None:
+        """Forget the last labels held back: their samples came from a broken sensor."""
+        del self._held[len(self._held) - min(n, len(self._held)) :]
+
     def tend(self, bank: SlotBank, sample_id: int) -> list[Event]:
         """Decide if a decision is due; learn what was collected if the drift ended by itself."""
         if self._policy.is_decision_due():
             return self.decide(bank, sample_id)
-        if self._policy.state != "asking" and self._collected is not None:
+        if self._policy.state == "full" and sample_id % ROOM_EVERY == 0:
+            if bank.has_room():
+                self._policy.on_room()
+        elif self._policy.state != "asking" and self._collected is not None:
             for x, k, (_, slot) in zip(
                 self._collected.X, self._collected.y, self._answered, strict=True
             ):
@@ -85,13 +128,29 @@ class Growth:
     ) -> list[Event]:
         """Grow, adapt or leave it; `answered` (n, 2) holds the class and slot answered before."""
         trial = bank.try_out(X, y, answered[:, 0], answered[:, 1])
-        verdict = self._policy.judge(len(y), trial.existing, trial.adapted, trial.grown)
+        host = bank.get(trial.host)
+        counts = host.domain.counts
+        known = np.array([k < len(counts) and counts[k] > HARDLY_KNOWN for k in y])
+        # Where a domain has moved, a new model may take the place of the old one.
+        moved = self._policy.has_moved(trial.existing, host.cross_accuracy)
+        if moved and trial.grown > trial.adapted:
+            trial = replace(trial, adapted=trial.grown, is_renewal=True)
+        verdict = self._policy.judge(
+            len(y),
+            trial.existing,
+            trial.adapted,
+            trial.grown,
+            1 - float(known.mean()),
+            host.cross_accuracy,
+        )
         events: list[Event] = []
+        has_room = True
         if verdict == "grow":
             try:
                 events += self._grow(bank, trial, sample_id)
                 bank.guard.on_grown(trial.candidate.number, X, y)
             except BudgetError as error:
+                has_room = False
                 events.append(Event("rejected", sample_id, f"no room to grow: {error}"))
                 verdict = "adapt" if trial.adapted >= trial.existing else "reject"
         if verdict == "adapt":
@@ -100,7 +159,7 @@ class Growth:
             message = "neither a new slot nor the old one would answer the labels better"
             events.append(Event("rejected", sample_id, message, None, trial.accuracies()))
         now = {"grow": trial.candidate.number, "adapt": trial.host}.get(verdict)
-        self._policy.on_verdict(verdict, now)
+        self._policy.on_verdict(verdict, now, has_room)
         return events
 
     def _grow(self, bank: SlotBank, trial: Trial, sample_id: int) -> list[Event]:
@@ -116,8 +175,11 @@ class Growth:
     def _adapt(self, bank: SlotBank, trial: Trial, X: Matrix, y: Classes, sample_id: int) -> Event:
         host = bank.get(trial.host)
         bank.guard.before_change(host, bank.budget_bytes - bank.n_bytes)
-        for x, k in zip(X, y, strict=True):
-            host.learn(x, int(k))
+        if trial.is_renewal:
+            bank.renew(host, trial.candidate)
+        else:
+            for x, k in zip(X, y, strict=True):
+                host.learn(x, int(k))
         bank.trim()
         evidence = {"labels": len(y), **trial.accuracies()}
         message = f"slot {host.number} learned {len(y)} labels in place"
@@ -125,6 +187,47 @@ class Growth:
 
     def _drop(self) -> None:
         self._collected, self._answered = None, []
+
+    # -- state ------------------------------------------------------------------------------
+
+    def to_state(self) -> dict[str, npt.NDArray[Any]]:
+        """Labels collected and held back."""
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        if self._collected is not None:
+            arrays |= {f"collected/{k}": v for k, v in self._collected.to_state().items()}
+            arrays["collected/answered"] = np.array(self._answered, np.int64)
+        if self._held:
+            rows = [(k, -1 if s.slot is None else s.slot, s.predicted) for s, k in self._held]
+            arrays["held/X"] = np.stack([sample.features for sample, _ in self._held])
+            arrays["held/rows"] = np.array(rows, np.int64)
+            arrays["held/certainty"] = np.array([sample.certainty for sample, _ in self._held])
+        return arrays
+
+    def restore(self, arrays: Mapping[str, npt.NDArray[Any]], n_features: int) -> None:
+        """Go on from what `to_state` gave.
+
+        Raises
+        ------
+        ValueError, KeyError
+            Arrays are missing or do not fit.
+        """
+        if "collected/X" in arrays:
+            part = {name: arrays[f"collected/{name}"] for name in ("X", "y")}
+            self._collected = LabelledSet.from_state(part, n_features, MAX_COLLECTED)
+            answered = arrays["collected/answered"]
+            if answered.shape != (len(self._collected), 2):
+                raise ValueError(f"answers of a trial have shape {answered.shape}: were they cut?")
+            self._answered = [(int(best), int(slot)) for best, slot in answered]
+        if "held/X" not in arrays:
+            return
+        X, rows, certainty = (arrays[f"held/{name}"] for name in ("X", "rows", "certainty"))
+        if X.shape != (len(rows), n_features) or rows.shape != (len(certainty), 3):
+            raise ValueError(
+                f"labels held back have shapes {X.shape}, {rows.shape}: were they cut?"
+            )
+        for x, (k, slot, best), sure in zip(X, rows.tolist(), certainty.tolist(), strict=True):
+            where = None if slot < 0 else slot
+            self._held.append((PendingSample(np.array(x, np.float32), where, best, sure), k))
 
 
 def grown_event(slot: Slot, existing: float | None, sample_id: int) -> Event:

@@ -190,6 +190,12 @@ class Guard:
             self.canaries.rename_slot(slot, taken_over_by)
             self.watch(taken_over_by).start_anew()
 
+    def on_drift(self) -> None:
+        """The world has changed: labels that contradict are no longer held against those before."""
+        for watch in self._watches.values():
+            watch.contradictions.reset()
+            watch.trust_labels()
+
     def drop_copies(self) -> None:
         """Let go of all copies: the memory is needed for what is in use."""
         for watch in self._watches.values():

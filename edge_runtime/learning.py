@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from edge_runtime.classes import indices_of
 from edge_runtime.errors import LabelError
-from edge_runtime.growth import grown_event
+from edge_runtime.growth import HARDLY_KNOWN, grown_event
 from edge_runtime.parts import RuntimeParts
 from edge_runtime.pending import PendingSample
 from edge_runtime.records import Event, Label
@@ -32,10 +33,47 @@ class Learning(RuntimeParts):
         self._pending.remove(sample_id)
         self._counters["labels"] += 1
         self._has_unsaved = True
+        if sample.is_faulty:
+            message = "its sample came from a broken sensor: the label is not learned"
+            return [Event("rejected", sample_id, message)]
+        events = self._check_answer(sample, k, sample_id)
         use = self._policy.on_label(sample_id, k)
-        if use == "learn" or not self._growth.collect(sample, k):
-            return self._learn_in_slot(sample, k, sample_id)
-        return self._growth.decide(self.bank, sample_id) if use == "decide" else []
+        if use == "hold" and self._is_known(k):
+            return events + self._hold(sample, k, sample_id)
+        if use in ("learn", "hold") or not self._growth.collect(sample, k):
+            return events + self._learn_in_slot(sample, k, sample_id)
+        return events + (self._growth.decide(self.bank, sample_id) if use == "decide" else [])
+
+    def _check_answer(self, sample: PendingSample, k: int, sample_id: int) -> list[Event]:
+        """Let the policy know whether the answer was wrong, where the slot should have known."""
+        if sample.slot is None:
+            return []
+        slot = self.bank.get(sample.slot)
+        counts = slot.domain.counts
+        if k >= len(counts) or counts[k] <= HARDLY_KNOWN or math.isnan(slot.cross_accuracy):
+            return []
+        n = min(slot.n_labels, slot.settings.young_labels)
+        stated = 1 - slot.cross_accuracy
+        events = self._policy.check_answer(sample_id, slot.number, sample.predicted != k, stated, n)
+        self._explain(events)
+        return events
+
+    def _is_known(self, k: int) -> bool:
+        """Whether any slot knows a class well: the first labels of a class are learned at once."""
+        return any(
+            k < len(slot.domain.counts) and slot.domain.counts[k] > HARDLY_KNOWN
+            for slot in self.slots
+        )
+
+    def _hold(self, sample: PendingSample, k: int, sample_id: int) -> list[Event]:
+        """Hold a label back; the oldest one is learned after all where there are too many."""
+        oldest = self._growth.hold(sample, k)
+        return [] if oldest is None else self._learn_in_slot(*oldest, sample_id)
+
+    def _explain(self, events: Sequence[Event]) -> None:
+        """A drift explains labels that contradict what is certain: they are not wrong."""
+        if any(event.kind == "drift" for event in events):
+            self.bank.guard.on_drift()
 
     def learn_many(self, X: Sequence[Any], labels: Sequence[Label]) -> list[Event]:
         """Learn a labelled batch of one domain at once: the first domain, or a new one.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edge_runtime.bank import SlotBank
 from edge_runtime.canary import CanarySet
@@ -21,6 +22,7 @@ from edge_runtime.guard import Guard
 from edge_runtime.pending import PendingSamples
 from edge_runtime.policy import Policy, PolicySettings
 from edge_runtime.records import Label
+from edge_runtime.sensors import SensorWatch
 from edge_runtime.slots import Slot, SlotSettings
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ class RuntimeParts:
         self._pending = PendingSamples(pending_samples)
         self._counters = dict.fromkeys(("samples", "labels", "strange", "rejected", "asked"), 0)
         self._bank: SlotBank | None = None
+        self._sensor = SensorWatch(self._policy.settings)
         self._growth = Growth(self._policy, self._before_growing)
         self._directory: Path | None = None
         self._has_unsaved = False
@@ -112,8 +115,7 @@ class RuntimeParts:
         return {
             "counters": dict(self._counters),
             "next_id": self._pending.next_id,
-            "is_learning": self._policy.state == "learning",
-            "slot": self._policy.slot,
+            "policy": self._policy.to_state(),
             "before_growth": self._before_growth,
             "prior": self._bank.prior.to_state() if self._bank is not None else None,
         }
@@ -125,8 +127,20 @@ class RuntimeParts:
         self._before_growth = saved["before_growth"]
         if saved["prior"] is not None and self._bank is not None:
             self._bank.prior.restore(saved["prior"])
-        if not saved["is_learning"]:
-            self._policy.resume(saved["slot"])
+        self._policy.restore(saved["policy"])
+
+    def loop_state(self) -> dict[str, npt.NDArray[Any]]:
+        """Labels that wait to be learned, and what the sensor is judged by."""
+        arrays = {f"sensor/{k}": v for k, v in self._sensor.to_state().items()}
+        return arrays | {f"labels/{k}": v for k, v in self._growth.to_state().items()}
+
+    def restore_loop(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Go on from what `loop_state` gave, once the taps are known."""
+        for lead, restore in (("sensor/", self._sensor.restore), ("labels/", self._restore_labels)):
+            restore({k.removeprefix(lead): v for k, v in arrays.items() if k.startswith(lead)})
+
+    def _restore_labels(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._growth.restore(arrays, self._reader.n_features)
 
     @property
     def n_bytes(self) -> int:
@@ -138,7 +152,8 @@ class RuntimeParts:
     @property
     def _reserved_bytes(self) -> int:
         """Bytes that samples waiting for a label, and labels for a trial, may come to need."""
-        waiting = 4 * self.options["pending_samples"] + 2 * MAX_COLLECTED
+        held = self._policy.settings.held_labels
+        waiting = 4 * (self.options["pending_samples"] + held) + 2 * MAX_COLLECTED
         canaries = CanarySet(self._reader.n_features, self._policy.settings.canaries, 0).most_bytes
         return int(self._reader.n_features * waiting) + canaries
 
@@ -146,6 +161,7 @@ class RuntimeParts:
         """Slots, bytes, counters and calibration, as plain values: what an agent reports."""
         return {
             "state": self._policy.state,
+            "sensor": None if self._sensor.fault is None else str(self._sensor.fault),
             "generation": self.generation,
             "classes": list(self.classes),
             "bytes": self.n_bytes,

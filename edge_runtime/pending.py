@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ class PendingSample:
     slot: int | None
     predicted: int
     certainty: float = 0.0  # probability of the predicted class; 0 for a stranger
+    is_faulty: bool = False  # it came from a broken sensor
 
 
 class PendingSamples:
@@ -67,6 +68,12 @@ class PendingSamples:
             f"sample {sample_id} is forgotten or has its label already: the last {self.capacity} "
             "samples are kept; raise pending_samples if labels come later than that"
         )
+
+    def spoil_last(self, n: int) -> None:
+        """Mark the newest samples: they came from a sensor that is found broken only now."""
+        for sample_id in range(self._next_id - n, self._next_id):
+            if sample_id in self._samples:
+                self._samples[sample_id] = replace(self._samples[sample_id], is_faulty=True)
 
     def remove(self, sample_id: int) -> None:
         """Forget a sample that has had its label."""

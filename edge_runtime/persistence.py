@@ -69,6 +69,7 @@ class Persistence(RuntimeParts):
             if runtime.slots:
                 snapshot.restore_router(runtime, saved.arrays)
             snapshot.restore_guard(runtime, saved.header, saved.arrays)
+            runtime.restore_loop(saved.arrays)
             runtime.progress = saved.header["progress"]
         except (KeyError, TypeError, ValueError) as error:
             raise StateError(f"generation {saved.number} does not fit together: {error}") from error

@@ -1,135 +1,131 @@
-"""Every decision by a threshold, in one place: keep, ask for labels, then adapt or grow.
+"""What to do with each sample and each label: keep, ask, then adapt or grow. A table of states.
 
-The policy sees p-values, slots, predicted classes and labels, and answers with what to do; it
-holds no embedding, no model and no clock: time is counted in samples. Its states:
+The policy sees p-values, slots, predicted classes and labels; it holds no embedding, no model and
+no clock: times come in as arguments. Every threshold is in `thresholds`.
 
-    state      leaves it when                                          for
-    ---------  ------------------------------------------------------  --------
-    learning   the first slot can keep the promised false-alarm rate   stable
-    stable     the drift detector alarms                               asking
-    asking     the strangers have ended                                stable
-    asking     labels say that nothing helps                           stable
-    asking     labels say that a new slot, or an adapted one, helps    filling
-    filling    a class has all its labels, or patience has run out     stable
-    filling    the drift detector alarms                               asking
+    state      what is done in it                            leaves it when             for
+    ---------  --------------------------------------------  -------------------------  --------
+    learning   every label is asked for and learned          the rate can be promised   stable
+    stable     labels are learned where they belong          evidence of change grows   suspect
+    suspect    labels are held back from slots               it is gone: they are       stable
+                                                             learned after all
+    stable, suspect, growing, adapting, full                 the alarm rings            asking
+    asking     labels are asked for, collected, and put      the strangers have ended   stable
+               on trial                                      nothing helps              stable
+                                                             a new slot helps           growing
+                                                             an old one, adapted, does  adapting
+                                                             a new slot helps, but      full
+                                                             there is no room
+    growing    the new slot is filled with labels            a class has all it may     stable
+    adapting   the adapted slot is                           cost, or patience ends     stable
+    full       as stable; the next growth needs room first   there is room              stable
+
+Alarms come from p-values, which need no labels; where those are merely suspect, from labels that
+slots answer wrongly more often than they should. A broken sensor is no evidence (`sensors`).
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
+import numpy as np
+
+from edge_runtime.asking import LabelRequests
 from edge_runtime.bank import Answer
 from edge_runtime.records import Event
-from hdc.drift import DriftDetector
+from edge_runtime.thresholds import PolicySettings
+from hdc.drift import DriftDetector, ErrorDetector
 
-State = Literal["learning", "stable", "asking", "filling"]
-LabelUse = Literal["learn", "collect", "decide"]
+__all__ = ["TABLE", "Policy", "PolicySettings"]
+
+State = Literal["learning", "stable", "suspect", "asking", "growing", "adapting", "full"]
+Cause = Literal[
+    "calibrated", "suspicion", "relief", "alarm", "calm", "grow", "adapt", "reject", "no room",
+    "filled", "room",
+]  # fmt: skip
+LabelUse = Literal["learn", "hold", "collect", "decide"]
 Verdict = Literal["wait", "grow", "adapt", "reject"]
 
+TABLE: Mapping[tuple[State, Cause], State] = {
+    ("learning", "calibrated"): "stable",
+    ("stable", "suspicion"): "suspect",
+    ("suspect", "relief"): "stable",
+    ("stable", "alarm"): "asking",
+    ("suspect", "alarm"): "asking",
+    ("growing", "alarm"): "asking",
+    ("adapting", "alarm"): "asking",
+    ("full", "alarm"): "asking",
+    ("asking", "calm"): "stable",
+    ("asking", "reject"): "stable",
+    ("asking", "grow"): "growing",
+    ("asking", "adapt"): "adapting",
+    ("asking", "no room"): "full",
+    ("growing", "filled"): "stable",
+    ("adapting", "filled"): "stable",
+    ("full", "room"): "stable",
+}
 
-@dataclass(frozen=True)
-class PolicySettings:
-    """Every threshold, with its unit and its reason."""
-
-    # Share of known samples that may be called strange: the promise that the user sets.
-    false_alarm_rate: float = 0.05
-    # Known samples between two false drift alarms, on average, at the least: at one sample a
-    # second, one in a day.
-    drift_run_length: float = 100_000.0
-    # Labels of one class that a new domain may cost: what a person answers without anger.
-    labels_per_class: int = 10
-    # Samples after an alarm within which labels must come; later, what came has to do.
-    patience_samples: int = 1000
-    # Labels at which a new slot is tried for the first time, and between two trials.
-    first_trial_labels: int = 20
-    trial_every_labels: int = 10
-    # Standard errors by which an early trial must win; the last one needs the plain gain only.
-    early_confidence: float = 2.0
-    # Share of held-out labels that a new slot must answer better than what exists. A slot costs
-    # about a megabyte, so it must earn it.
-    growth_gain: float = 0.03
-    # Samples looked back on to say that the strangers have ended, and how many of them may still
-    # be strange: at 5 % two of forty are expected, at 25 % two or fewer come once in a thousand.
-    calm_window: int = 40
-    calm_strangers: int = 2
-    # Share of strangers that means yet another domain while a young slot is still being filled:
-    # fewer are classes that it has not met.
-    filling_strangers: float = 0.5
-    # Consecutive samples of another slot that mean that the stream has moved there.
-    switch_samples: int = 8
-    # Samples after a rejected growth during which the detector rests, so as not to nag.
-    rest_samples: int = 500
-    # Probability from which the best class of a known sample is certain: half of all samples of
-    # PACS, whose true labels contradict in 0.3 to 3.6 % of cases, by domain.
-    certainty: float = 0.99
-    # Labels of a class in a slot from which a contradiction counts: with fewer it is being learned.
-    confirmed_labels: int = 10
-    # Share of certain samples whose labels may contradict: slips of a person and of the runtime.
-    contradiction_rate: float = 0.03
-    # Such labels between two false alarms on contradictions, on average, at the least.
-    contradiction_run_length: float = 10_000.0
-    # Share of changes that may be undone although they did no harm, at the most.
-    false_undo_rate: float = 0.001
-    # Labels after which a change is trusted, if nothing speaks against it.
-    trusted_after_labels: int = 64
-    # Confirmed samples kept to judge changes by, and doubtful labels held back in a slot.
-    canaries: int = 256
-    doubtful_labels: int = 32
-
-    def __post_init__(self) -> None:
-        if not 0 < self.false_alarm_rate < 0.5:
-            raise ValueError(f"false_alarm_rate is {self.false_alarm_rate}, expected in (0, 0.5)")
-        if self.labels_per_class < 2 or self.first_trial_labels < 2:
-            raise ValueError(
-                f"labels_per_class {self.labels_per_class}, first_trial_labels "
-                f"{self.first_trial_labels}: expected 2 or more, one to learn from and one to check"
-            )
-
-    @property
-    def calibration_samples(self) -> int:
-        """Known samples without which the rate cannot be kept: the least p-value is 1 / (n + 1)."""
-        return round(1 / self.false_alarm_rate)
+COUNTS = ("_rest", "_elsewhere", "_suspected", "_since_alarm", "_n_trials")
 
 
 class Policy:
-    """The state machine: what to do with each sample and each label."""
+    """The state machine."""
 
     def __init__(self, settings: PolicySettings) -> None:
         self.settings = settings
         self.state: State = "learning"
         self.slot: int | None = None  # where the stream is
+        self.is_gradual = False  # whether the last alarm was long in coming
+        self.requests = LabelRequests(settings)
         self._detector = DriftDetector(settings.drift_run_length)
+        self._errors = ErrorDetector(settings.drift_run_length)
         self._strange: deque[bool] = deque(maxlen=settings.calm_window)
-        self._rest = 0
-        self._elsewhere = 0
-        self._start_asking()
+        self._rest = self._elsewhere = self._suspected = 0
+        self._since_alarm = self._n_trials = 0
 
-    def _start_asking(self) -> None:
-        self._since_alarm = 0
-        self._n_trials = 0
-        self._asked: dict[int, int] = {}  # sample id -> class it seemed to be
-        self._labelled: Counter[int] = Counter()
+    def _go(self, cause: Cause) -> None:
+        """Take the step of the table; a cause that it does not name here leads to `stable`."""
+        self.state = TABLE.get((self.state, cause), "stable")
+        if self.state == "stable" or cause == "no room":
+            self._detector.reset()
+            self._errors.reset()
+            self._strange.clear()
+            self._elsewhere = self._suspected = 0
+        if self.state in ("stable", "asking", "full"):
+            self._since_alarm = self._n_trials = 0
+            self.requests.start_anew()
 
     # -- samples ----------------------------------------------------------------------------
 
-    def observe(self, sample_id: int, answer: Answer, seems: int) -> tuple[list[Event], bool]:
+    def observe(
+        self, sample_id: int, answer: Answer, seems: int, tells: float = 0.0, now_s: float = 0.0
+    ) -> tuple[list[Event], bool]:
         """Take one answered sample; return the events and whether its label is wanted.
 
-        `seems` is the class it seems to have, by what has been collected of a new domain.
+        `seems` is the class it seems to have, by what has been collected of a new domain; `tells`
+        is higher the more its label would tell; `now_s` is the time for the budget of labels.
         """
         slot, p_value = answer.slot, answer.p_value
         if self.state == "learning" or slot is None:
-            return [Event("label_wanted", sample_id, "the first domain is being learned")], True
+            return self._ask_for_first(sample_id, now_s)
         self._strange.append(p_value <= self.settings.false_alarm_rate)
         events = self._strange_event(sample_id, p_value, slot) if self._strange[-1] else []
-        if self.state != "asking":
+        if self.state == "asking":
+            self._detector.update(p_value, answer.n_scores)
+        else:
             events += self._watch(sample_id, p_value, slot, answer.n_scores)
-        if self.state != "stable":
-            events += self._ask(sample_id, slot, seems)
+        if self.state in ("asking", "growing", "adapting"):
+            events += self._ask(sample_id, slot, seems, tells, now_s)
         return events, any(event.kind == "label_wanted" for event in events)
+
+    def _ask_for_first(self, sample_id: int, now_s: float) -> tuple[list[Event], bool]:
+        if not self.requests.has_budget(now_s):
+            return [], False
+        self.requests.spend(now_s)
+        return [Event("label_wanted", sample_id, "the first domain is being learned")], True
 
     def _strange_event(self, sample_id: int, p_value: float, slot: int) -> list[Event]:
         evidence = {"p_value": p_value, "threshold": self.settings.false_alarm_rate}
@@ -148,94 +144,198 @@ class Policy:
             events.append(Event("known", sample_id, message, slot, {"previous": self.slot}))
             self.slot, self._elsewhere = slot, 0
         self._rest = max(self._rest - 1, 0)
-        share = sum(self._strange) / len(self._strange)
-        is_ripe = self.state == "stable" or share >= self.settings.filling_strangers
-        if self._detector.update(p_value, n_scores) and is_ripe and not self._rest:
-            evidence = {"strange_share": share, "window": len(self._strange)}
-            message = f"{share:.0%} of the last {len(self._strange)} samples are strange"
-            events.append(Event("drift", sample_id, message, slot, evidence))
-            self.state = "asking"
-            self._start_asking()
+        is_ripe = self.state not in ("growing", "adapting") or (
+            self._strange_share >= self.settings.filling_strangers
+        )
+        is_alarm = self._detector.update(p_value, n_scores)
+        if is_alarm and is_ripe and not self._rest:
+            share, n = self._strange_share, len(self._strange)
+            message = f"{share:.0%} of the last {n} samples are strange"
+            return [*events, self._alarm(sample_id, slot, message)]
+        self._suspect()
         return events
 
-    def _ask(self, sample_id: int, slot: int, seems: int) -> list[Event]:
+    def _suspect(self) -> None:
+        """Grow suspicious, or be relieved."""
+        evidence = self._detector.evidence
+        is_suspicious = evidence >= self.settings.suspect_run_length and not self._rest
+        self._suspected = self._suspected + 1 if is_suspicious else 0
+        if self.state == "stable" and is_suspicious:
+            self.state = TABLE["stable", "suspicion"]
+        elif self.state == "suspect" and not is_suspicious:
+            self.state = TABLE["suspect", "relief"]
+
+    @property
+    def _strange_share(self) -> float:
+        return sum(self._strange) / max(len(self._strange), 1)
+
+    def _alarm(self, sample_id: int, slot: int, message: str) -> Event:
+        self.is_gradual = (
+            self._suspected >= self.settings.gradual_samples
+            and self._strange_share < self.settings.filling_strangers
+        )
+        evidence = {
+            "strange_share": self._strange_share,
+            "window": len(self._strange),
+            "pace": "gradual" if self.is_gradual else "sudden",
+            "suspected_samples": self._suspected,
+        }
+        self._go("alarm")
+        self._detector.reset()
+        self._errors.reset()
+        return Event("drift", sample_id, message, slot, evidence)
+
+    def _ask(
+        self, sample_id: int, slot: int, seems: int, tells: float, now_s: float
+    ) -> list[Event]:
         """Ask for a label that would help, unless there is no more reason to ask."""
         self._since_alarm += 1
-        window = self.settings.calm_window
-        strangers = sum(self._strange)
-        if self.state == "asking" and self._since_alarm >= window:
-            if strangers <= self.settings.calm_strangers:
-                message = f"{strangers} strangers in {window} samples: the drift has ended"
-                self._settle()
-                return [Event("known", sample_id, message, self.slot)]
-        elif self.state == "filling" and self._is_complete():
-            self._settle()
+        if self.state == "asking" and self._is_calm:
+            window, strangers = self.settings.calm_window, sum(self._strange)
+            self._go("calm")
+            message = f"{strangers} strangers in {window} samples: the drift has ended"
+            return [Event("known", sample_id, message, self.slot)]
+        if self.state != "asking" and self._is_complete():
+            self._go("filled")
             return []
-        if self.state == "filling" and slot != self.slot and not self._strange[-1]:
+        is_young = self.state != "asking"
+        if self.state != "asking" and slot != self.slot and not self._strange[-1]:
             return []  # an old domain's sample: its slot needs no label
-        if not self._would_help(seems):
+        if not self.requests.would_help(seems, is_young and self._strange[-1]):
             return []
-        self._asked[sample_id] = seems
-        count = sum(self._labelled.values())
+        if not self.requests.is_telling(tells) or not self.requests.has_budget(now_s):
+            return []
+        self.requests.ask(sample_id, seems, now_s)
+        count = self.requests.n_labels
         return [Event("label_wanted", sample_id, f"to learn a new domain ({count} labels so far)")]
 
-    def _would_help(self, seems: int) -> bool:
-        """Whether a label of this class is missing, and cannot exceed what a class may cost."""
-        on_the_way, most = len(self._asked), max(self._labelled.values(), default=0)
-        if most + on_the_way >= self.settings.labels_per_class:
-            return False  # all on the way could be of the same class
-        if self.state == "filling" and self._strange[-1]:
-            return True  # what it seems to be is no guide: it may be a class not met before
-        alike = sum(1 for other in self._asked.values() if other == seems)
-        fair_share = sum(self._labelled.values()) / max(len(self._labelled), 1)
-        return self._labelled[seems] + alike <= fair_share + 1
+    @property
+    def _is_calm(self) -> bool:
+        """Whether nothing speaks for a change any more, long enough after the alarm."""
+        return (
+            self._since_alarm >= self.settings.calm_window
+            and sum(self._strange) <= self.settings.calm_strangers
+            and self._evidence < self.settings.suspect_run_length
+        )
+
+    @property
+    def _evidence(self) -> float:
+        return max(self._detector.evidence, self._errors.evidence)
 
     def _is_complete(self) -> bool:
         """Whether a class has all its labels, or no more can be waited for."""
-        most = max(self._labelled.values(), default=0)
         late = self._since_alarm >= self.settings.patience_samples
-        return late or most >= self.settings.labels_per_class
+        return late or self.requests.has_full_class
 
     # -- labels -----------------------------------------------------------------------------
 
     def on_label(self, sample_id: int, k: int) -> LabelUse:
-        """What to do with a label: learn it in its slot, collect it, or collect it and decide."""
-        if self._asked.pop(sample_id, None) is not None:
-            self._labelled[k] += 1
+        """What to do with a label: learn it in its slot, hold it, collect it, or decide as well."""
+        self.requests.answered(sample_id, k)
+        if self.state == "suspect":
+            return "hold"
         if self.state != "asking":
             return "learn"
         return "decide" if self.is_decision_due() else "collect"
+
+    def check_answer(
+        self, sample_id: int, slot: int, is_wrong: bool, stated: float, n_stated: int
+    ) -> list[Event]:
+        """Take whether a slot's answer was wrong, of one that errs at a `stated` rate."""
+        if self.state not in ("stable", "suspect", "full", "asking") or n_stated == 0:
+            return []
+        # Where samples look as they always have, it is the labels that are odd: see `guard`.
+        is_unlike = self._detector.evidence >= self.settings.suspect_run_length
+        if self.state != "asking" and not is_unlike:
+            self._errors.reset()
+            return []
+        is_alarm = self._errors.update(is_wrong, stated, n_stated)
+        if is_alarm and self.state != "asking" and not self._rest:
+            message = f"slot {slot} answers more labels wrongly than the {stated:.0%} it should"
+            return [self._alarm(sample_id, slot, message)]
+        return []
 
     def is_decision_due(self) -> bool:
         """Whether a trial is worth its time: every few labels, and when no more can be had."""
         if self.state != "asking":
             return False
-        total = sum(self._labelled.values())
         if self._is_complete():
             return True
         waited_for = self._n_trials * self.settings.trial_every_labels
-        return total >= self.settings.first_trial_labels + waited_for
+        return self.requests.n_labels >= self.settings.first_trial_labels + waited_for
 
     def forget(self, sample_id: int) -> None:
         """A sample has left the buffer: its label can no longer come."""
-        self._asked.pop(sample_id, None)
+        self.requests.forget(sample_id)
 
     def on_calibrated(self, n_scores: int, slot: int) -> None:
         """Leave `learning` once the first slot can keep the promised rate."""
         if self.state == "learning" and n_scores >= self.settings.calibration_samples:
-            self.state, self.slot = "stable", slot
+            self._go("calibrated")
+            self.slot = slot
 
-    def resume(self, slot: int | None) -> None:
-        """Go on after a restart: whatever was being asked is forgotten."""
-        self.slot = slot
-        self._settle()
+    def on_broken(self) -> None:
+        """The sensor is found broken: what it said lately is no evidence."""
+        if self.state in ("stable", "suspect", "full"):
+            self.state = TABLE.get((self.state, "relief"), self.state)
+            self._detector.reset()
+            self._errors.reset()
+            self._strange.clear()
+            self._suspected = 0
+
+    def on_room(self) -> None:
+        """There is room for a new slot again."""
+        if self.state == "full":
+            self._go("room")
+
+    def to_state(self) -> dict[str, Any]:
+        """Plain values, JSON-able. Samples that wait for a label are not saved, nor who asked."""
+        return {
+            "state": self.state,
+            "slot": self.slot,
+            "is_gradual": self.is_gradual,
+            "counts": [getattr(self, name) for name in COUNTS],
+            "labelled": sorted(self.requests.labelled.items()),
+            "strange": [int(each) for each in self._strange],
+            "drift": self._detector.sums.tolist(),
+            "errors": self._errors.sums.tolist(),
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what `to_state` gave.
+
+        Raises
+        ------
+        ValueError, KeyError
+            It does not fit.
+        """
+        if saved["state"] not in get_args(State):
+            raise ValueError(f"state {saved['state']!r}, expected one of {get_args(State)}")
+        self.state, self.slot = saved["state"], saved["slot"]
+        self.is_gradual = bool(saved["is_gradual"])
+        for name, count in zip(COUNTS, saved["counts"], strict=True):
+            setattr(self, name, int(count))
+        self.requests.labelled = Counter({int(k): int(n) for k, n in saved["labelled"]})
+        self._strange.extend(bool(each) for each in saved["strange"])
+        for detector, sums in ((self._detector, saved["drift"]), (self._errors, saved["errors"])):
+            detector.sums = np.array(sums, np.float64).reshape(detector.sums.shape)
 
     # -- the verdict ------------------------------------------------------------------------
 
-    def judge(self, n_labels: int, existing: float, adapted: float, grown: float) -> Verdict:
+    def judge(
+        self,
+        n_labels: int,
+        existing: float,
+        adapted: float,
+        grown: float,
+        new_share: float = 0.0,
+        stated: float = 1.0,
+    ) -> Verdict:
         """Wait, grow, adapt or reject, by three accuracies (0 to 1) on the same held-out labels.
 
         While more labels are to come, only a gain beyond chance is taken; the last trial decides.
+        `new_share` is the share of labels whose class the old slot hardly knows, `stated` its
+        accuracy on its own domain.
         """
         is_last = self.state != "asking" or self._is_complete()
         self._n_trials += 1
@@ -243,8 +343,11 @@ class Policy:
             return "reject" if is_last else "wait"
         standard_error = 0.5 / math.sqrt(n_labels)
         early = self.settings.early_confidence * standard_error
-        # Growing leaves the old slot as it was, so adapting has to be better beyond chance.
-        is_adapting_better = adapted > grown + standard_error
+        # After a sudden change growing leaves the old slot as it was, so adapting has to be better
+        # beyond chance; a domain that moves, or has new classes, is still the same domain.
+        is_same = new_share >= self.settings.new_class_share or self.has_moved(existing, stated)
+        handicap = -standard_error if is_same else standard_error
+        is_adapting_better = adapted > grown + handicap
         if is_adapting_better and not is_last and adapted >= existing + early:
             return "adapt"
         if not is_adapting_better and grown >= existing + (
@@ -255,24 +358,22 @@ class Policy:
             return "wait"
         return "adapt" if adapted >= existing else "reject"
 
-    def on_verdict(self, verdict: Verdict, slot: int | None) -> None:
+    def has_moved(self, existing: float, stated: float) -> bool:
+        """Whether a domain has moved a little: the alarm was slow, and most is still known."""
+        is_near = existing >= self.settings.moved_accuracy * stated
+        return self.is_gradual and self.state == "asking" and is_near
+
+    def on_verdict(self, verdict: Verdict, slot: int | None, has_room: bool = True) -> None:
         """Go on after a verdict was carried out; `slot` is where the stream is now."""
         if verdict == "wait":
             return
-        if verdict == "reject":
+        if verdict == "reject" or not has_room:
             self._rest = self.settings.rest_samples
         if slot is not None:
             self.slot = slot
         was_asking = self.state == "asking"
-        labelled, asked, since = self._labelled, self._asked, self._since_alarm
-        self._settle()
-        if verdict in ("grow", "adapt") and was_asking:
-            self.state = "filling"
-            self._labelled, self._asked, self._since_alarm = labelled, asked, since
-
-    def _settle(self) -> None:
-        self.state = "stable"
-        self._detector.reset()
-        self._strange.clear()
-        self._elsewhere = 0
-        self._start_asking()
+        self._go(verdict if has_room or not was_asking else "no room")
+        if was_asking and self.state in ("growing", "adapting"):
+            self._detector.reset()
+            self._errors.reset()
+            self._strange.clear()

@@ -15,6 +15,8 @@ EventKind = Literal[
     "known",  # the stream is in a domain that a slot knows: it returned there, or drift ended
     "strange",  # one sample is out of distribution for every slot
     "drift",  # strange samples go on: the world has changed
+    "broken",  # the sensor is stuck, saturated or has a dead channel: nothing is learned from it
+    "repaired",  # the sensor moves again
     "label_wanted",  # the label of this sample would help
     "grown",  # a new slot was added, because held-out labels said that it helps
     "adapted",  # a slot learned from labels in place

@@ -7,7 +7,6 @@ saved by `persistence`; what all of them share is in `parts`.
 
 from __future__ import annotations
 
-from edge_runtime.learning import Learning
 from edge_runtime.parts import DEFAULT_BUDGET_BYTES
 from edge_runtime.persistence import Persistence
 from edge_runtime.stepping import Stepping
@@ -15,7 +14,7 @@ from edge_runtime.stepping import Stepping
 __all__ = ["DEFAULT_BUDGET_BYTES", "EdgeRuntime"]
 
 
-class EdgeRuntime(Stepping, Learning, Persistence):
+class EdgeRuntime(Stepping, Persistence):
     """Learns from labels on the board, knows what it does not know, and forgets nothing.
 
     Parameters

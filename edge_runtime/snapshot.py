@@ -1,7 +1,8 @@
 """A runtime as a JSON-able header and a flat dict of arrays, and back.
 
-Saved: classes, slots with their adaptors and calibrations, counters, sizes and thresholds. Not
-saved: samples that wait for a label, and labels collected for a trial that has not been held.
+Saved: classes, slots with their adaptors and calibrations, counters, sizes and thresholds, labels
+that are held back or collected for a trial, and what the policy is about. Not saved: samples that
+wait for a label.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ def take(runtime: RuntimeParts) -> tuple[dict[str, Any], Arrays]:
     arrays: Arrays = {}
     if runtime.slots:
         arrays |= {f"router/{k}": v for k, v in runtime.bank.router.to_state().items()}
+    arrays |= runtime.loop_state()
     slot_headers = []
     for slot in runtime.slots:
         adaptor_header = None

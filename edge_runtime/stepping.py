@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from edge_runtime.bank import Answer
 from edge_runtime.errors import SampleError
 from edge_runtime.features import Matrix
-from edge_runtime.parts import RuntimeParts
+from edge_runtime.learning import Learning
 from edge_runtime.pending import PendingSample
 from edge_runtime.records import Event, Prediction
 
 
-class Stepping(RuntimeParts):
-    """What a runtime does with samples."""
+class Stepping(Learning):
+    """What a runtime does with samples; labels held back are learned when nothing is suspect."""
 
-    def step(self, x: Any) -> Prediction:
+    def step(self, x: Any, now_s: float | None = None) -> Prediction:
         """Predict one sample, and say what it makes the runtime notice.
+
+        `now_s` is the time, for the budget of labels in an hour; without it a sample is a second.
 
         Raises
         ------
         SampleError
             The sample cannot be used; nothing has changed.
         """
-        return self._take([x])[0]
+        return self._take([x], now_s)[0]
 
     def step_many(self, X: Sequence[Any]) -> list[Prediction]:
         """The same as `step` for each sample in order, faster; a bad one refuses them all."""
         if len(X) == 0:
             raise SampleError("an empty batch of samples: is the stream empty?")
-        return self._take(X)
+        return self._take(X, None)
 
     def run(self, stream: Iterable[Any]) -> Iterator[Prediction | Event]:
         """Predict every sample of a stream; a bad one is counted and answered by an event.
@@ -52,29 +56,54 @@ class Stepping(RuntimeParts):
         """`peek` at many samples at once."""
         return [self._prediction(-1, answer, False, []) for answer in self._read(X, False)[1]]
 
-    def _take(self, X: Sequence[Any]) -> list[Prediction]:
+    def _take(self, X: Sequence[Any], now_s: float | None) -> list[Prediction]:
         features, answers = self._read(X, True)
-        return [self._take_row(x, answer) for x, answer in zip(features, answers, strict=True)]
+        rows = zip(X, features, answers, strict=True)
+        return [self._take_row(*row, now_s) for row in rows]
 
     def _read(self, X: Sequence[Any], is_stream: bool) -> tuple[Matrix, list[Answer]]:
         features = self._reader.read(X)
         return features, self.bank.answer(features, len(self.classes), is_stream=is_stream)
 
-    def _take_row(self, x: Matrix, answer: Answer) -> Prediction:
+    def _take_row(self, raw: Any, x: Matrix, answer: Answer, now_s: float | None) -> Prediction:
         """Let the policy see one answered sample, and keep it for its label."""
         sample_id = self._pending.next_id
-        events, wants_label = self._policy.observe(sample_id, answer, self._growth.seems(x, answer))
         is_strange = answer.p_value <= self._policy.settings.false_alarm_rate
         certainty = 0.0 if is_strange or answer.best < 0 else answer.probabilities[answer.best]
-        pending = PendingSample(x.copy(), answer.slot, answer.best, float(certainty))
+        events = self._look_at_sensor(raw, x, sample_id)
+        wants_label, is_faulty = False, self._sensor.fault is not None
+        if not is_faulty:
+            seems, tells = self._growth.seems(x, answer)
+            now = float(sample_id) if now_s is None else now_s
+            noticed, wants_label = self._policy.observe(sample_id, answer, seems, tells, now)
+            events += noticed
+            self._explain(noticed)
+        pending = PendingSample(x.copy(), answer.slot, answer.best, float(certainty), is_faulty)
         forgotten = self._pending.add(pending)
         if forgotten is not None:
             self._policy.forget(forgotten)
+        for sample, k in self._growth.released():
+            events += self._learn_in_slot(sample, k, sample_id)
         events += self._growth.tend(self.bank, sample_id)
         self._counters["samples"] += 1
-        self._counters["strange"] += answer.p_value <= self._policy.settings.false_alarm_rate
+        self._counters["strange"] += is_strange
         self._counters["asked"] += wants_label
         return self._prediction(sample_id, answer, wants_label, events)
+
+    def _look_at_sensor(self, raw: Any, x: Matrix, sample_id: int) -> list[Event]:
+        """Say once that the sensor is broken, and once that it is not any more."""
+        was_broken = self._sensor.fault is not None
+        is_raw = self.encoder is not None and not isinstance(raw, Mapping)
+        fault = self._sensor.look(np.asarray(raw) if is_raw else x)
+        if fault is None or was_broken:
+            repaired = was_broken and fault is None
+            return [Event("repaired", sample_id, "the sensor moves again")] if repaired else []
+        before = fault.n_samples - 1
+        self._pending.spoil_last(before)
+        self._growth.drop_last(before)
+        self._policy.on_broken()
+        evidence = {"fault": fault.kind, "samples": fault.n_samples, "channels": fault.channels}
+        return [Event("broken", sample_id, f"{fault}: not learned from", None, evidence)]
 
     def _prediction(
         self, sample_id: int, answer: Answer, wants_label: bool, events: list[Event]

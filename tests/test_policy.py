@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_runtime.asking import LabelRequests
 from edge_runtime.bank import Answer
-from edge_runtime.policy import Policy, PolicySettings
+from edge_runtime.policy import TABLE, Policy, PolicySettings
 
 
 def answer(p_value: float, slot: int | None = 0, best: int = 0) -> Answer:
@@ -139,3 +140,72 @@ def test_a_stream_that_moved_to_another_slot_is_said_to_be_known() -> None:
 def test_a_rate_that_cannot_be_promised_is_refused(rate: float) -> None:
     with pytest.raises(ValueError, match="false_alarm_rate"):
         PolicySettings(false_alarm_rate=rate)
+
+
+def test_every_state_can_be_reached_and_left() -> None:
+    reached = {"learning"}
+    while len(reached) < len({*reached, *(to for (at, _), to in TABLE.items() if at in reached)}):
+        reached |= {to for (at, _), to in TABLE.items() if at in reached}
+    assert reached == {state for state, _ in TABLE} == {*TABLE.values(), "learning"}
+
+
+def test_labels_are_held_while_the_stream_is_suspect_and_learned_when_it_is_not() -> None:
+    policy = stable_policy()
+    for sample_id in range(3):
+        policy.observe(sample_id, answer(0.01), 0)
+    assert policy.state == "suspect"
+    assert policy.on_label(2, 0) == "hold"
+    for p_value in np.tile([0.9, 0.5, 0.7, 0.3, 0.95], 20):
+        policy.observe(3, answer(p_value), 0)
+    assert policy.state == "stable"
+    assert policy.on_label(3, 0) == "learn"
+
+
+def test_wrong_answers_to_samples_that_look_known_raise_no_alarm() -> None:
+    policy = stable_policy()
+    rng = np.random.default_rng(0)
+    for sample_id, p_value in enumerate(rng.uniform(size=200)):
+        policy.observe(sample_id, answer(p_value), 0)
+        assert policy.check_answer(sample_id, 0, bool(rng.random() < 0.3), 0.02, 500) == []
+
+
+def test_wrong_answers_to_suspect_samples_are_a_drift() -> None:
+    policy = stable_policy()
+    events = []
+    for sample_id in range(60):
+        policy.observe(sample_id, answer(0.2 + 0.25 * (sample_id % 2)), 0)
+        events += policy.check_answer(sample_id, 0, sample_id % 2 == 0, 0.1, 500)
+        if events:
+            break
+    assert kinds(events) == ["drift"]
+    assert policy.state == "asking"
+
+
+def test_a_domain_that_moved_is_adapted_and_one_that_jumped_is_left_alone() -> None:
+    policy = asking_policy()
+    assert policy.judge(60, 0.7, 0.9, 0.9, stated=0.9) == "grow"
+    policy = asking_policy()
+    policy.is_gradual = True
+    assert policy.judge(60, 0.7, 0.9, 0.9, stated=0.9) == "adapt"
+    assert policy.judge(60, 0.4, 0.7, 0.9, stated=0.9) == "grow"
+
+
+def test_labels_of_new_classes_are_learned_in_place() -> None:
+    policy = asking_policy()
+    assert policy.judge(60, 0.0, 1.0, 1.0, new_share=0.9) == "adapt"
+
+
+def test_telling_samples_are_asked_for_first() -> None:
+    requests = LabelRequests(PolicySettings())
+    tells = np.random.default_rng(0).random(200)
+    told = tells[[requests.is_telling(float(each)) for each in tells]]
+    assert 60 < len(told) < 140
+    assert told.mean() > 0.65
+
+
+def test_the_policy_goes_on_from_its_state_and_refuses_another() -> None:
+    policy, again = asking_policy(), Policy(PolicySettings())
+    again.restore(policy.to_state())
+    assert again.to_state() == policy.to_state()
+    with pytest.raises(ValueError, match="expected one of"):
+        again.restore({**policy.to_state(), "state": "asleep"})

@@ -276,10 +276,10 @@ def test_undo_takes_back_what_was_learned_and_survives_a_restart(tmp_path) -> No
     runtime = taught()
     runtime.save(tmp_path)
     before = accuracy(runtime, 0)
-    for x, truth in zip(*domain(0, 300, 42), strict=True):
-        runtime.learn(runtime.step(x).sample_id, 3 - int(truth))  # a joker
+    X, y = domain(0, 300, 42)
+    runtime.learn_many(X, (3 - y).tolist())  # a joker
     assert accuracy(runtime, 0) < before
-    assert runtime.undo() == 2
+    assert runtime.undo(2) == 3  # growth has saved one more
     assert accuracy(runtime, 0) == before
     assert accuracy(EdgeRuntime.load(tmp_path), 0) == before
 
@@ -321,3 +321,69 @@ def test_importing_the_package_loads_neither_numba_nor_a_backend() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_labels_of_a_suspect_stream_are_held_back_and_survive_a_restart(tmp_path) -> None:
+    runtime = taught()
+    X, y = domain(1, 150, 50)
+    suspect = 0
+    for x, truth in zip(X, y, strict=True):
+        prediction = runtime.step(x)
+        labels = [slot.n_labels for slot in runtime.slots]
+        runtime.learn(prediction.sample_id, int(truth))
+        if runtime.status()["state"] == "suspect":
+            suspect += 1
+            assert [slot.n_labels for slot in runtime.slots] == labels
+            runtime.save(tmp_path)
+            again = EdgeRuntime.load(tmp_path)
+            assert again.status()["state"] == "suspect"
+            held = runtime.loop_state()["labels/held/X"]
+            np.testing.assert_array_equal(again.loop_state()["labels/held/X"], held)
+    assert suspect
+    assert runtime.slots[0].n_labels < 200 + 15  # strangers went to a slot of their own
+    assert len(runtime.slots) == 2
+
+
+def test_a_stuck_sensor_is_said_to_be_broken_once_and_never_learned_from() -> None:
+    runtime = taught()
+    X, y = domain(0, 80, 51)
+    for x, truth in zip(X[:60], y[:60], strict=True):
+        runtime.learn(runtime.step(x).sample_id, int(truth))
+    before = [slot.n_labels for slot in runtime.slots]
+    events = []
+    for _ in range(100):
+        prediction = runtime.step(X[60])
+        events += prediction.events
+        if runtime.status()["sensor"] is not None:
+            refused = runtime.learn(prediction.sample_id, 0)
+            assert "broken sensor" in refused[0].message
+    events += [e for x in X[61:70] for e in runtime.step(x).events]
+    assert [e.kind for e in events if e.kind in ("broken", "repaired", "drift", "grown")] == [
+        "broken",
+        "repaired",
+    ]
+    assert [slot.n_labels for slot in runtime.slots] == before
+
+
+def test_labels_in_an_hour_stay_within_their_budget() -> None:
+    runtime = taught(policy=PolicySettings(labels_per_hour=5))
+    X, y = domain(1, 200, 52)
+    asked = []
+    for i, (x, truth) in enumerate(zip(X, y, strict=True)):
+        now_s = 60.0 * i
+        prediction = runtime.step(x, now_s)
+        if prediction.wants_label:
+            asked.append(now_s)
+            runtime.learn(prediction.sample_id, int(truth))
+    assert asked
+    for now_s in asked:
+        assert sum(now_s - 3600 < other <= now_s for other in asked) <= 5
+
+
+def test_where_there_is_no_room_the_state_says_full() -> None:
+    runtime = taught(max_slots=1)
+    live(runtime, 1, 200, 53)
+    assert runtime.status()["state"] == "full"
+    runtime.bank.max_slots = 3
+    live(runtime, 0, 100, 54)
+    assert runtime.status()["state"] in ("stable", "suspect")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hdc.drift import DriftDetector
+from hdc.drift import DriftDetector, ErrorDetector
 
 
 def run_length(seed: int, promised: float, n_calibration: int) -> int:
@@ -38,7 +38,27 @@ def test_half_the_samples_strange_is_noticed_within_fifty() -> None:
 def test_one_stranger_alone_is_no_drift() -> None:
     detector = DriftDetector(100_000)
     assert not detector.update(1e-9)
-    assert not any(detector.update(0.5) for _ in range(1000))
+    assert not any(detector.update(p) for _ in range(200) for p in (0.1, 0.9, 0.5, 0.3, 0.7))
+
+
+def test_a_bulk_without_high_p_values_is_a_drift_although_none_is_low() -> None:
+    detector = DriftDetector(100_000)
+    p_values = np.random.default_rng(0).uniform(0.08, 0.5, size=100)
+    assert any(detector.update(p, 1000) for p in p_values)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_errors_at_the_stated_rate_raise_no_alarm_and_more_do(seed: int) -> None:
+    rng, detector = np.random.default_rng(seed), ErrorDetector(100_000)
+    assert not any(detector.update(wrong, 0.15, 500) for wrong in rng.random(5000) < 0.15)
+    assert any(detector.update(wrong, 0.15, 500) for wrong in rng.random(60) < 0.55)
+
+
+def test_an_error_rate_measured_on_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 labels"):
+        ErrorDetector(100).update(True, 0.1, 0)
+    with pytest.raises(ValueError, match="run_length"):
+        ErrorDetector(1)
 
 
 def test_after_a_reset_there_is_no_evidence() -> None:

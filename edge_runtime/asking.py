@@ -1,0 +1,82 @@
+"""Which labels to ask for: those that would help, the most telling first, within a budget.
+
+A label would help while its class has fewer than it may cost, and no more than the others. Of the
+samples that would help, the half is asked for that is uncertain, or unlike what has been asked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+from edge_runtime.thresholds import PolicySettings
+
+HOUR_S = 3600.0
+# Samples looked back on to say which ones tell the most.
+COMPARED = 16
+
+
+class LabelRequests:
+    """What has been asked since an alarm, what was answered, and what may still be asked."""
+
+    def __init__(self, settings: PolicySettings) -> None:
+        self.settings = settings
+        self._when: deque[float] = deque(maxlen=settings.labels_per_hour or None)
+        self._tells: deque[float] = deque(maxlen=COMPARED)
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Count from nothing: a new alarm, or the end of one. The budget is not renewed."""
+        self.asked: dict[int, int] = {}  # sample id -> class it seemed to be
+        self.labelled: Counter[int] = Counter()
+
+    @property
+    def n_labels(self) -> int:
+        """Labels that have come of those asked for."""
+        return self.labelled.total()
+
+    @property
+    def has_full_class(self) -> bool:
+        """Whether a class has all the labels that it may cost."""
+        return max(self.labelled.values(), default=0) >= self.settings.labels_per_class
+
+    def would_help(self, seems: int, is_stranger_to_young: bool) -> bool:
+        """Whether a label of this class is missing, and cannot exceed what a class may cost."""
+        on_the_way, most = len(self.asked), max(self.labelled.values(), default=0)
+        if most + on_the_way >= self.settings.labels_per_class:
+            return False  # all on the way could be of the same class
+        if is_stranger_to_young:
+            return True  # what it seems to be is no guide: it may be a class not met before
+        alike = sum(1 for other in self.asked.values() if other == seems)
+        fair_share = self.n_labels / max(len(self.labelled), 1)
+        return self.labelled[seems] + alike <= fair_share + 1
+
+    def is_telling(self, tells: float) -> bool:
+        """Whether a sample tells more than most lately; `tells` is higher for more telling ones."""
+        below = sum(other <= tells for other in self._tells)
+        n = len(self._tells)
+        self._tells.append(tells)
+        return below >= (1 - self.settings.ask_share) * n
+
+    def has_budget(self, now_s: float) -> bool:
+        """Whether one more label may be asked for at this time."""
+        limit = self.settings.labels_per_hour
+        return limit == 0 or len(self._when) < limit or now_s - self._when[0] >= HOUR_S
+
+    def ask(self, sample_id: int, seems: int, now_s: float) -> None:
+        """Note that a label has been asked for."""
+        self.asked[sample_id] = seems
+        self.spend(now_s)
+
+    def spend(self, now_s: float) -> None:
+        """Take one label from the budget."""
+        if self.settings.labels_per_hour:
+            self._when.append(now_s)
+
+    def answered(self, sample_id: int, k: int) -> None:
+        """A label has come; it counts if it was asked for."""
+        if self.asked.pop(sample_id, None) is not None:
+            self.labelled[k] += 1
+
+    def forget(self, sample_id: int) -> None:
+        """A sample has left the buffer: its label can no longer come."""
+        self.asked.pop(sample_id, None)

@@ -1,0 +1,109 @@
+"""Every threshold, in one place: its unit and its reason. Nothing else is here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """Every threshold, with its unit and its reason."""
+
+    # Share of known samples that may be called strange: the promise that the user sets.
+    false_alarm_rate: float = 0.05
+    # Known samples between two false drift alarms, on average, at the least: at one sample a
+    # second, one in a day.
+    drift_run_length: float = 100_000.0
+    # Labels of one class that a new domain may cost: what a person answers without anger.
+    labels_per_class: int = 10
+    # Samples after an alarm within which labels must come; later, what came has to do.
+    patience_samples: int = 1000
+    # Labels at which a new slot is tried for the first time, and between two trials.
+    first_trial_labels: int = 20
+    trial_every_labels: int = 10
+    # Standard errors by which an early trial must win; the last one needs the plain gain only.
+    early_confidence: float = 2.0
+    # Share of held-out labels that a new slot must answer better than what exists. A slot costs
+    # about a megabyte, so it must earn it.
+    growth_gain: float = 0.03
+    # Samples looked back on to say that the strangers have ended, and how many of them may still
+    # be strange: at 5 % two of forty are expected, at 25 % two or fewer come once in a thousand.
+    calm_window: int = 40
+    calm_strangers: int = 2
+    # Samples between two false suspicions, on average: while the stream is suspect, labels are held
+    # back from slots. Three wrong answers in a row raise it where one in seven is the rule.
+    suspect_run_length: float = 30.0
+    # Labels held back at the most; beyond that the oldest are learned after all.
+    held_labels: int = 64
+    # Samples for which suspicion must have grown before the alarm to call the drift gradual: a
+    # sudden one takes about twenty, whatever its size.
+    gradual_samples: int = 40
+    # Share of its stated accuracy that a slot must still reach for its domain to have merely moved.
+    moved_accuracy: float = 0.75
+    # Share of labels whose class the slot hardly knows, from which a trial is about new classes,
+    # which the slot should learn in place rather than leave to another.
+    new_class_share: float = 0.5
+    # Labels asked for in an hour at the most; 0 is no limit. What one person has time for.
+    labels_per_hour: int = 0
+    # Of the samples whose label would help, the share that is asked for: the uncertain ones, and
+    # those unlike what has been asked.
+    ask_share: float = 0.5
+    # Samples in a row that are equal to the last bit, or for which a channel does not move, before
+    # the sensor is called stuck: noise never repeats.
+    stuck_samples: int = 5
+    # Share of samples at the end of a channel's range that means saturation; measured over twice
+    # as many samples as `stuck_samples`.
+    saturated_share: float = 0.5
+    # Share by which the frame of a slot follows each known sample without its label; 0 is off.
+    # A drift over a thousand samples is followed, the mix of classes in a hundred is not.
+    follow_rate: float = 0.004
+    # How far a frame may follow, root mean square over features in standard deviations: beyond
+    # that it is no longer the same domain, and labels must say so.
+    follow_limit: float = 1.0
+    # Share of strangers that means yet another domain while a young slot is still being filled:
+    # fewer are classes that it has not met.
+    filling_strangers: float = 0.5
+    # Consecutive samples of another slot that mean that the stream has moved there.
+    switch_samples: int = 8
+    # Samples after a rejected growth during which the detector rests, so as not to nag.
+    rest_samples: int = 500
+    # Probability from which the best class of a known sample is certain: half of all samples of
+    # PACS, whose true labels contradict in 0.3 to 3.6 % of cases, by domain.
+    certainty: float = 0.99
+    # Labels of a class in a slot from which a contradiction counts: with fewer it is being learned.
+    confirmed_labels: int = 10
+    # Share of certain samples whose labels may contradict: slips of a person and of the runtime.
+    contradiction_rate: float = 0.03
+    # Such labels between two false alarms on contradictions, on average, at the least.
+    contradiction_run_length: float = 10_000.0
+    # Share of changes that may be undone although they did no harm, at the most.
+    false_undo_rate: float = 0.001
+    # Labels after which a change is trusted, if nothing speaks against it.
+    trusted_after_labels: int = 64
+    # Confirmed samples kept to judge changes by, and doubtful labels held back in a slot.
+    canaries: int = 256
+    doubtful_labels: int = 32
+
+    def __post_init__(self) -> None:
+        if not 0 < self.false_alarm_rate < 0.5:
+            raise ValueError(f"false_alarm_rate is {self.false_alarm_rate}, expected in (0, 0.5)")
+        if self.labels_per_class < 2 or self.first_trial_labels < 2:
+            raise ValueError(
+                f"labels_per_class {self.labels_per_class}, first_trial_labels "
+                f"{self.first_trial_labels}: expected 2 or more, one to learn from and one to check"
+            )
+
+        shares = {"ask_share": self.ask_share, "saturated_share": self.saturated_share}
+        for name, share in shares.items():
+            if not 0 < share <= 1:
+                raise ValueError(f"{name} is {share}, expected in (0, 1]")
+        if self.labels_per_hour < 0 or not 0 <= self.follow_rate < 1 or self.stuck_samples < 2:
+            raise ValueError(
+                f"labels_per_hour {self.labels_per_hour}, follow_rate {self.follow_rate}, "
+                f"stuck_samples {self.stuck_samples}: expected >= 0, in [0, 1), and >= 2"
+            )
+
+    @property
+    def calibration_samples(self) -> int:
+        """Known samples without which the rate cannot be kept: the least p-value is 1 / (n + 1)."""
+        return round(1 / self.false_alarm_rate)
