@@ -27,7 +27,8 @@ from edge_runtime.wire.upload import UploadState
 from tests.board.bad_packs import BadWorkshop
 from tests.board.host import AgentGone, AgentProcess
 
-LONGEST_S = 5.0
+# What is interrupted, and how long it takes at the most.
+MOMENTS = {"upload": 0.2, "test": 2.0, "switch": 3.0, "confirm": 0.1, "learn": 0.5, "save": 0.2}
 
 
 class Life:
@@ -38,7 +39,17 @@ class Life:
         self.n_updates = 0
         self.saved = {}  # deployment id: generation that is known to be on the disk
         self.phases = Counter()
-        self.doing = "start"
+        self.doing, self.target, self.delay_s = "start", "", 0.0
+
+    def kill_during(self, moment, delay_s):
+        """Arm the trap."""
+        self.target, self.delay_s = moment, delay_s
+
+    def _begin(self, moment):
+        self.doing = moment
+        if moment == self.target:
+            self.target = ""
+            threading.Timer(self.delay_s, self.agent.process.kill).start()
 
     def work(self):
         """Until the agent is gone."""
@@ -60,26 +71,26 @@ class Life:
         if not active.confirmed:
             self.host.ask(SetImageStateRequest(confirm=True))
         version = "1.1.0" if active.version == "1.0.0" else "1.0.0"
-        self.doing = "upload"
+        self._begin("upload")
         upload = self.host.upload(self.packs[version])
         if upload.state is not UploadState.DONE:
             return
-        self.doing = "test"
+        self._begin("test")
         waiting = next((each for each in self._images() if not each.active), None)
         if waiting is None or isinstance(
             self.host.ask(SetImageStateRequest(waiting.hash)), Refusal
         ):
             return
-        self.doing = "switch"
+        self._begin("switch")
         self.host.ask(ResetRequest())
         self.host.wait(lambda s: s.agent["phase"] in ("trial", "reverted"))
         self.host.wait(lambda s: s.agent["worker"] == "ready")
-        self.doing = "confirm"
+        self._begin("confirm")
         self.host.ask(SetImageStateRequest(confirm=True))
         self.n_updates += 1
 
     def _learn(self):
-        self.doing = "learn"
+        self._begin("learn")
         status = self.host.wait(
             lambda s: s.agent["worker"] == "ready" and s.runtime["counters"]["samples"] > 3
         )
@@ -87,7 +98,7 @@ class Life:
         rows = self.host.ask(edge.MetricsRequest(newest)).rows
         if rows:
             self.host.ask(edge.LabelsRequest((edge.LabelEntry(int(rows[0][0]), "low"),)))
-        self.doing = "save"
+        self._begin("save")
         running = status.agent["running"][0]["id"]
         if not isinstance(self.host.ask(edge.PullRequest("state")), Refusal):
             self.saved[running] = self.host.status().runtime["generation"]
@@ -122,10 +133,9 @@ def run(directory, n_kills, seed=0, report=lambda text: None):
         agent.host.install(packs["1.0.0"])
         life = Life(agent, packs)
         for number in range(n_kills):
-            timer = threading.Timer(chance.uniform(0.05, LONGEST_S), agent.process.kill)
-            timer.start()
+            moment = chance.choice(list(MOMENTS))
+            life.kill_during(moment, chance.uniform(0.0, MOMENTS[moment]))
             life.work()
-            timer.join()
             agent.kill()
             check(directory / "state", life)
             agent.start()
