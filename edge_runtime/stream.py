@@ -9,7 +9,7 @@ Every source is an iterator for `EdgeRuntime.run`. Rules of this file:
 * Nothing from outside decides how much memory is taken.
 
 A camera needs no code here: any iterator of arrays is a stream. Not here: encoding, preprocessing
-of images (the caller's ``load``), windows over a signal.
+of images (the caller's ``load``).
 """
 
 from __future__ import annotations
@@ -161,6 +161,80 @@ def from_serial(port: str, baud: int = 115_200) -> Iterator[Array | BadSample]:
             yield from _parsed(lines)
     except (OSError, ValueError) as error:  # pyserial's own error is an OSError
         raise StreamError(f"serial port {port}: {error}; is it plugged in and free?") from error
+
+
+def windows(
+    readings: Iterable[Any], length: int, step: int | None = None
+) -> Iterator[Array | BadSample]:
+    """Windows (length, ...) over a signal that comes reading by reading, one every `step` readings.
+
+    A reading is a number, or a vector of channels as `from_lines` and `from_serial` give them. Bad
+    ones (`BadSample`, another shape than the first good one, not finite) end the window that they
+    fall into: one bad sample stands for a run of them, and a new window begins after the last.
+    Readings at the end that fill no window are left out. Holds `length` readings, never more.
+
+    Parameters
+    ----------
+    length : readings in a window.
+    step : readings between the beginnings of two windows; `length`, if not given: no overlap.
+
+    Raises
+    ------
+    StreamError
+        At the end: there was neither a window nor a bad sample.
+
+    Examples
+    --------
+    >>> [window.tolist() for window in windows([1, 2, 3, 4, 5], length=3, step=2)]
+    [[1, 2, 3], [3, 4, 5]]
+    """
+    step = length if step is None else step
+    if not 1 <= length <= MAX_VALUES or step < 1:
+        raise ValueError(
+            f"length is {length}, step {step}: expected 1 to {MAX_VALUES}, and 1 or more readings"
+        )
+    return _never_empty(
+        _windowed(readings, length, step), f"a signal of less than {length} readings"
+    )
+
+
+def _windowed(readings: Iterable[Any], length: int, step: int) -> Iterator[Array | BadSample]:
+    kept: list[Array] = []
+    shape: tuple[int, ...] | None = None
+    to_skip = 0
+    is_bad = False
+    for number, reading in enumerate(readings, start=1):
+        values, reason = _checked_reading(reading, shape)
+        if values is None:
+            if not is_bad:
+                yield BadSample(f"reading {number}: {reason}")
+            kept, to_skip, is_bad = [], 0, True
+            continue
+        shape, is_bad = values.shape, False
+        if to_skip:
+            to_skip -= 1
+            continue
+        kept.append(values)
+        if len(kept) == length:
+            yield np.stack(kept)
+            kept, to_skip = kept[step:], max(step - length, 0)
+
+
+def _checked_reading(reading: Any, shape: tuple[int, ...] | None) -> tuple[Array | None, str]:
+    """The reading as a small array of numbers, or None and what is wrong with it."""
+    if isinstance(reading, BadSample):
+        return None, reading.reason
+    try:
+        values = np.asarray(reading)
+    except ValueError as error:
+        return None, f"no array: {error}"
+    if values.dtype.kind not in "fiu" or values.size > MAX_VALUES:
+        return None, f"{values.size} values of dtype {values.dtype}, expected numbers"
+    if shape is not None and values.shape != shape:
+        return None, f"shape {values.shape}, expected {shape} as before"
+    if not np.isfinite(values).all():
+        return None, "NaN or infinity: a disconnected sensor?"
+    return values, ""
 
 
 def _never_empty(samples: Iterable[Any], source: str) -> Iterator[Any]:

@@ -12,7 +12,7 @@ from benchmarks.continual_peers import PEERS
 from benchmarks.features import FeatureSet
 from benchmarks.options import Options
 from benchmarks.peers.rehearsal import FineTuning, Frozen, Replay
-from benchmarks.streams import domains, hardship, kept, learners, pictures, signals, steady
+from benchmarks.streams import domains, hardship, kept, learners, pictures, signals, sounds, steady
 from benchmarks.streams.learners import Baseline, flat, samples_of
 from edge_runtime.errors import LabelError
 from edge_runtime.prequential import Probe, evaluate
@@ -190,13 +190,17 @@ def small_world(monkeypatch, tmp_path):
     for name in ("digit_domains", "corrupted_fashion"):
         monkeypatch.setattr(pictures, name, lambda: toy(40))
     monkeypatch.setattr(signals, "imu_users", lambda: toy(40))
+    sounds_data = FeatureSet(
+        X[:600], y[:600] % 4, y[:600] // 5, {"embedding": 16}, tuple("abcd"), ("here", "there")
+    )
+    monkeypatch.setattr(sounds, "sound_fonts", lambda: sounds_data)
     taps = {"embedding": 6}
     for module in (signals, hardship):
         monkeypatch.setattr(module, "imu_windows", lambda: (*windows(1200), np.zeros(1200, int)))
         monkeypatch.setattr(module, "encode_windows", lambda X: X.mean(axis=1))
         monkeypatch.setattr(module, "imu_taps", lambda: taps)
     monkeypatch.setattr(hardship, "POISON_TEST", 300)
-    for name in ("digits", "fashion", "imu-users"):
+    for name in ("digits", "fashion", "imu-users", "sound-fonts"):
         task = continual._domains(name, name, lambda: toy(40))
         monkeypatch.setitem(continual.TASKS, name, task)
     monkeypatch.setattr(continual, "STILL_FIRST", {"Fashion-MNIST, Lite0": 800, "letter": 400})

@@ -41,6 +41,40 @@ def test_a_foggy_camera_is_noticed_and_learned() -> None:
     assert "grown" in kinds or "adapted" in kinds
 
 
+def fetched(*names: str) -> None:
+    """Skip, loudly, where data cannot be had."""
+    archives = importlib.import_module("examples.datasets.archives")
+    try:
+        for name in names:
+            found = getattr(archives, name)
+            for archive in found if isinstance(found, tuple) else (found,):
+                archives.fetch(archive)
+    except archives.ArchiveUnavailableError as error:
+        pytest.skip(f"NO DATA: {error}")
+
+
+@pytest.mark.slow
+def test_a_phone_put_back_the_other_way_round_is_learned() -> None:
+    fetched("HAPT")
+    before, after, kinds = importlib.import_module("examples.04_motion_sensor").main()
+    assert before > 0.85
+    assert after > 0.7
+    assert "drift" in kinds
+    assert "grown" in kinds or "adapted" in kinds
+
+
+@pytest.mark.slow
+def test_another_orchestra_is_learned() -> None:
+    pytest.importorskip("ai_edge_litert", reason="NO BACKEND: pip install ai-edge-litert")
+    pytest.importorskip("soundfile", reason="NO BACKEND: pip install soundfile")
+    fetched("SPEECH", "SOUND_FONTS")
+    before, after, kinds = importlib.import_module("examples.05_microphone").main()
+    assert before > 0.75
+    assert after > 0.6
+    assert "drift" in kinds
+    assert "grown" in kinds or "adapted" in kinds
+
+
 def test_the_code_in_the_readme_compiles_and_uses_the_public_names() -> None:
     text = (PROJECT / "README.md").read_text()
     block = re.search(r"```python\n(.*?)```", text, re.DOTALL)

@@ -15,7 +15,14 @@ from edge_runtime import stream
 from edge_runtime.encoders import IdentityEncoder
 from edge_runtime.errors import SampleError, StreamError
 from edge_runtime.features import FeatureReader
-from edge_runtime.stream import BadSample, from_files, from_lines, from_serial, from_table
+from edge_runtime.stream import (
+    BadSample,
+    from_files,
+    from_lines,
+    from_serial,
+    from_table,
+    windows,
+)
 
 
 def values(samples):
@@ -284,3 +291,66 @@ def test_nothing_is_warned_about_a_source_that_is_left_early(tmp_path):
         samples = from_table(tmp_path / "x.csv")
         assert next(samples).tolist() == [1]
         del samples
+
+
+# -- windows ------------------------------------------------------------------------------------
+
+
+@given(
+    n=st.integers(0, 60),
+    length=st.integers(1, 12),
+    step=st.integers(1, 20),
+    bad=st.sets(st.integers(0, 59)),
+)
+def test_windows_are_the_slices_between_bad_readings(n, length, step, bad):
+    readings = [float("nan") if i in bad else float(i) for i in range(n)]
+    expected, run = [], []
+    for i in [*range(n), None]:
+        if i is None or i in bad:
+            starts = range(0, len(run) - length + 1, step)
+            expected += [run[start : start + length] for start in starts]
+            run = []
+        else:
+            run.append(float(i))
+    n_bad_runs = sum(i in bad and i - 1 not in bad for i in range(n))
+    try:
+        found = list(windows(readings, length, step))
+    except StreamError:
+        found = []
+        assert n_bad_runs == 0
+    good = [each.tolist() for each in found if not isinstance(each, BadSample)]
+    assert good == expected
+    assert len(found) - len(good) == n_bad_runs
+
+
+def test_windows_have_the_channels_of_their_readings():
+    (window,) = windows(iter(np.arange(12).reshape(4, 3)), length=4)
+    assert window.shape == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (BadSample("line 3: 'x' is not a line of numbers"), "line 3"),
+        ([1.0, 2.0, 3.0], r"shape \(3,\), expected \(2,\)"),
+        ([1.0, float("inf")], "disconnected"),
+        (["a", "b"], "expected numbers"),
+        (None, "expected numbers"),
+        ([[1.0], [1.0, 2.0]], "no array"),
+        (np.zeros(100_000), "expected numbers"),
+    ],
+)
+def test_a_bad_reading_is_one_bad_sample_and_a_new_window_begins(bad, reason):
+    readings = [[0.0, 0.0], bad, bad, [1.0, 1.0], [2.0, 2.0]]
+    spoilt, window = windows(readings, length=2)
+    with pytest.raises(SampleError, match=f"reading 2: .*{reason}"):
+        np.asarray(spoilt)
+    assert window.tolist() == [[1.0, 1.0], [2.0, 2.0]]
+
+
+def test_a_signal_without_a_window_is_said_and_bad_sizes_are_refused():
+    with pytest.raises(StreamError, match="less than 5 readings is empty"):
+        list(windows([1, 2, 3], length=5))
+    for length, step in ((0, 1), (5, 0), (10**9, 1)):
+        with pytest.raises(ValueError, match="expected 1 to"):
+            windows([1], length, step)

