@@ -279,7 +279,13 @@ class Deployer:
         if deployment is None:
             return
         carry = self._places(active).learned if first and active is not None else None
-        order = replace(self._settings.order, places=self._places(deployment), carry_from=carry)
+        order = replace(
+            self._settings.order,
+            places=self._places(deployment),
+            carry_from=carry,
+            # What runs must go on running; what is on trial must show that it fits.
+            set_aside=deployment == active,
+        )
         try:
             self.runner = self._launch(order, now.monotonic_s)
         except OSError as error:

@@ -48,11 +48,14 @@ def place_of(fields: Mapping[str, str | None]) -> Place:
     return Place(Path(model), None if head is None else Path(head), Path(learned), Path(unpacked))
 
 
-def open_deployment(place: Place, *, carry_from: Path | None = None) -> tuple[EdgeRuntime, str]:
+def open_deployment(
+    place: Place, *, carry_from: Path | None = None, set_aside: bool = False
+) -> tuple[EdgeRuntime, str]:
     """A runtime, and in words where its learned state comes from.
 
     The first that fits: what was learned in ``carry_from`` (unless a head brings its own), what
-    this deployment learned before, what the head or the model brings. Else it starts empty.
+    this deployment learned before, what the head or the model brings. Else it starts empty. With
+    ``set_aside``, what it learned before and cannot be read is given another name, and is no error.
 
     Raises
     ------
@@ -77,7 +80,12 @@ def open_deployment(place: Place, *, carry_from: Path | None = None) -> tuple[Ed
             except StateError as error:
                 refusal = f"; what was learned before is kept aside: {error}"
         if has_state(place.learned):
-            return _load(place.learned, encoder, source), f"its own{refusal}"
+            try:
+                return _load(place.learned, encoder, source), f"its own{refusal}"
+            except StateError as error:
+                if not set_aside:
+                    raise
+                refusal = f"; {_set_aside(place.learned, error)}"
         _bring_state(place.learned, encoder, source, source_file)
         if has_state(place.learned):
             return _load(place.learned, encoder, source), f"the pack's{refusal}"
@@ -87,6 +95,15 @@ def open_deployment(place: Place, *, carry_from: Path | None = None) -> tuple[Ed
 def has_state(directory: Path) -> bool:
     """Whether anything was ever saved there."""
     return directory.is_dir() and bool(state.numbers(directory))
+
+
+def _set_aside(learned: Path, error: StateError) -> str:
+    """Give a directory another name, once: a second one is for a person to look at."""
+    aside = learned.with_name(f"{learned.name}.aside")
+    if aside.exists():
+        raise error
+    learned.rename(aside)
+    return f"what was learned is kept aside in {aside.name}: {error}"
 
 
 def _carry(old: Path, new: Path, encoder: Encoder, pack: ModelPack) -> EdgeRuntime:

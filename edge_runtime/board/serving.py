@@ -38,7 +38,7 @@ from edge_runtime.wire.server import Asked
 
 TURN_S: Final = 0.25
 BUSY_TURN_S: Final = 0.02  # while something is awaited that has no file descriptor
-PACKS, SHARED, KEYS, LOCK = "packs", "shared", "keys", "lock"
+PACKS, SHARED, KEYS = "packs", "shared", "keys"
 MAX_KEY_BYTES: Final = 16 * 1024
 MAX_KEYS: Final = 32
 
@@ -99,9 +99,10 @@ def lock(directory: Path) -> Iterator[None]:
         Another agent has it, or the directory cannot be used.
     """
     try:
-        for name in ("", PACKS, SHARED):
+        for name in (PACKS, SHARED):
             (directory / name).mkdir(parents=True, exist_ok=True)
-        handle = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # The directory itself is locked: that works on a disk that has become read-only, too.
+        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise AgentError(f"cannot use {directory}: {error}") from error
     try:

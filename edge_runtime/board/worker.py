@@ -44,6 +44,8 @@ class Order:
     ----------
     carry_from
         Directory of learned state to take over, on the first start of a deployment.
+    set_aside
+        Learned state that cannot be read is kept aside, and the worker starts without it.
     stream, interval_s, repeat
         Where samples come from, the least time between two, and whether to begin anew.
     """
@@ -51,6 +53,7 @@ class Order:
     places: Places
     shared: str
     carry_from: str | None = None
+    set_aside: bool = False
     stream: str = "none"
     interval_s: float = 0.0
     repeat: bool = False
@@ -144,7 +147,9 @@ def _serve(order: Order, channel: Channel, inbox: Inbox) -> int:
     from edge_runtime.board.streams import open_stream
 
     carry_from = None if order.carry_from is None else Path(order.carry_from)
-    runtime, learned = open_deployment(place_of(asdict(order.places)), carry_from=carry_from)
+    runtime, learned = open_deployment(
+        place_of(asdict(order.places)), carry_from=carry_from, set_aside=order.set_aside
+    )
     settings = ServiceSettings(order.save_s, order.capture_bytes)
     shared = Files(Path(order.shared))
     service = RuntimeService(runtime, Path(order.places.learned), shared, settings)

@@ -286,6 +286,18 @@ def test_a_learned_state_that_cannot_be_read_is_an_error(workshop, board):
         os.truncate(path, 100)
     with pytest.raises(StateError):
         opened(board)
+    found = place(board, board.store.record.active)
+    runtime, source = open_deployment(found, set_aside=True)
+    assert source.startswith("the pack's; what was learned is kept aside in ")
+    assert accuracy(runtime) == 1.0
+    aside = found.learned.with_name(f"{found.learned.name}.aside")
+    assert len(list(aside.iterdir())) == 1
+    board.reboot()  # removes what nothing names, and not this
+    assert aside.is_dir()
+    for path in found.learned.iterdir():
+        os.truncate(path, 100)
+    with pytest.raises(StateError):  # once, and not again and again
+        open_deployment(found, set_aside=True)
 
 
 def test_preprocessing_is_what_it_says(workshop):
