@@ -29,6 +29,13 @@ from edge_runtime.wire.smp import Refusal
 from edge_runtime.wire.upload import Upload, UploadState
 
 START_S = 30.0
+# One that outlived its test would wait for a terminal of the same name to return.
+AGENT = """
+import sys
+from edge_runtime.board import __main__, worker
+worker.die_with_parent()
+sys.exit(__main__.main())
+"""
 
 
 class AgentGone(Exception):
@@ -150,7 +157,7 @@ class AgentProcess:
 
     def start(self):
         command = [
-            sys.executable, "-m", "edge_runtime.board", "serve", "--port", self.port,
+            sys.executable, "-c", AGENT, "serve", "--port", self.port,
             "--state", str(self.state), "--buf-size", str(self.buf_size), *self.arguments,
         ]  # fmt: skip
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE)
