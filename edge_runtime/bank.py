@@ -9,16 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge_runtime.budget import GROUP_BYTES, MEASURES, Measure, Relief, Usage, make_room
 from edge_runtime.crossfit import folds_of
 from edge_runtime.errors import BudgetError
 from edge_runtime.guard import Guard
 from edge_runtime.labelled import Classes, Matrix
+from edge_runtime.records import Event
 from edge_runtime.router import Router, StreamPrior, weigh
 from edge_runtime.slots import Scores, Slot, SlotSettings
 from hdc.projection import SignedHadamard
-
-# Two slots are the same if each answers the other's class means as the other does, this often.
-SAME_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,7 @@ class SlotBank:
         max_slots: int,
         seed: int,
         guard: Guard,
+        when_full: tuple[Measure, ...] = MEASURES,
     ) -> None:
         self.settings = settings
         self.budget_bytes, self.max_slots, self.seed = budget_bytes, max_slots, seed
@@ -70,8 +70,9 @@ class SlotBank:
         self._heirs: dict[int, int] = {}  # who answers for slots that are no more
         self.router = Router(self.n_features, settings.rank)
         self.prior = StreamPrior()
+        self.usage, self.when_full = Usage(), when_full
         self._next_number = 0
-        least = self.new_slot().least_bytes + self.n_bytes
+        least = self.bytes_of_one(2)
         if least > budget_bytes:
             raise BudgetError(
                 f"{budget_bytes} bytes are left for slots, but one slot of {self.n_features} "
@@ -86,6 +87,7 @@ class SlotBank:
         """Take a slot in; the others do not change, and the stream is taken to be there."""
         self.slots.append(slot)
         self.prior.settle(slot.number)
+        self.usage.take(slot.number, slot.n_labels)
         self._next_number = max(self._next_number, slot.number) + 1
 
     def get(self, number: int) -> Slot:
@@ -101,6 +103,7 @@ class SlotBank:
             self._heirs[slot.number] = heir.number
         for other in self.slots:
             other.parent = heir if other.parent is slot else other.parent
+        self.usage.forget(slot.number)
         self.guard.on_gone(slot.number, None if heir is None else heir.number)
 
     def replace(self, slot: Slot, by: Slot) -> None:
@@ -116,11 +119,6 @@ class SlotBank:
         by.n_labels += slot.n_labels
         self.replace(slot, by)
 
-    def has_room(self) -> bool:
-        """Whether the least of slots could be added."""
-        least = self.new_slot().least_bytes
-        return len(self.slots) < self.max_slots and self.n_bytes + least <= self.budget_bytes
-
     # -- answers ----------------------------------------------------------------------------
 
     def answer(self, X: Matrix, n_classes: int, *, is_stream: bool = False) -> list[Answer]:
@@ -132,6 +130,8 @@ class SlotBank:
             return [Answer(np.full(n_classes, 1 / max(n_classes, 1))) for _ in X]
         weights = self._weights(X, is_stream)
         claims = np.argmax(weights, axis=1)
+        for claim in claims.tolist() if is_stream else ():
+            self.usage.take(self.slots[claim].number)
         probabilities = np.zeros((len(X), n_classes))
         strangeness = np.zeros((2, len(X)))  # score and p-value
         for s, slot in enumerate(self.slots):
@@ -204,66 +204,54 @@ class SlotBank:
             right += int(np.sum(np.argmax(scores.log_probabilities, axis=1) == y[fold == held]))
         return right / len(y)
 
-    def make_room(self, n_bytes: int) -> tuple[int, int] | None:
-        """Make room for one more slot of `n_bytes`: let go of young labels, then merge twins.
+    # -- room -------------------------------------------------------------------------------
 
-        Returns the numbers of the slot that took over and of the one that went, or None if
-        no slots had to be merged.
+    def make_room(self, n_bytes: int = 0, n_slots: int = 0) -> list[Relief]:
+        """Make room for so many bytes and slots more; see `budget`."""
+        return make_room(self, n_bytes, n_slots)
+
+    def keep_budget(self, sample_id: int) -> list[Event]:
+        """Come back within the budget after something was learned; what was done for it."""
+        return [each.event(sample_id, len(self.slots)) for each in self.make_room()]
+
+    def has_room(self, n_bytes: int = 0, n_slots: int = 0) -> bool:
+        """Whether so many bytes and slots more would fit."""
+        has_places = not n_slots or len(self.slots) + n_slots <= self.max_slots
+        return has_places and self.n_bytes + n_bytes <= self.budget_bytes
+
+    def could_grow(self) -> bool:
+        """Whether the least of slots could be added."""
+        return self.has_room(self.bytes_of_one(2) - self.shared_bytes(0), n_slots=1)
+
+    def check_class_fits(self, k: int) -> None:
+        """Refuse a class that not even a bank of one bare slot would have room for.
 
         Raises
         ------
         BudgetError
-            There is no room and no two slots are the same; no slot has been lost.
+            Says how many bytes are missing; nothing has changed.
         """
-        self.trim(n_bytes)
-        if self.n_bytes + n_bytes <= self.budget_bytes and len(self.slots) < self.max_slots:
-            return None
-        for i, first in enumerate(self.slots):
-            for second in self.slots[i + 1 :]:
-                if self._are_same(first, second):
-                    first.absorb(second)
-                    self.remove(second, heir=first)
-                    return first.number, second.number
-        raise BudgetError(
-            f"{len(self.slots)} of {self.max_slots} slots use {self.n_bytes} of "
-            f"{self.budget_bytes} bytes, {n_bytes} more are needed, and no two slots are the same"
-        )
+        needed = self.bytes_of_one(k + 1)
+        if needed > self.budget_bytes:
+            raise BudgetError(
+                f"{k + 1} classes of {self.n_features} features need {needed} bytes, but "
+                f"{self.budget_bytes} are left for slots: raise budget_bytes, or forget a class"
+            )
 
-    def trim(self, n_bytes: int = 0) -> None:
-        """Keep within the budget with `n_bytes` to spare: labels of young slots go, oldest first.
+    def bytes_of_one(self, n_classes: int) -> int:
+        """Bytes of a bank of one slot without adaptor that has learned so many classes."""
+        slot, settings = self.new_slot(), self.settings
+        rank = min(settings.rank, self.n_features)
+        of_a_class = 4 * self.n_features + 4 * rank + 12 + settings.n_dims // 8
+        return self.shared_bytes(n_classes) + slot.n_bytes + n_classes * of_a_class
 
-        A slot without them still learns, one sample at a time; adaptors go only after all labels.
-        """
-        if self.n_bytes + n_bytes > self.budget_bytes:
-            self.guard.drop_copies()
-        for slot in self.slots:
-            if self.n_bytes + n_bytes <= self.budget_bytes:
-                return
-            slot.young = slot.parent = None
-        for slot in self.slots:
-            if self.n_bytes + n_bytes <= self.budget_bytes:
-                return
-            slot.adaptor = None
-
-    @staticmethod
-    def _are_same(first: Slot, second: Slot) -> bool:
-        """Whether each slot knows, and answers alike, the class means of the other."""
-        for one, other in ((first, second), (second, first)):
-            known = np.flatnonzero(other.domain.counts)
-            means = other.domain.class_means[known] * other.domain.scale + other.domain.mean
-            n_classes = max(len(one.domain.counts), len(other.domain.counts))
-            answered = np.argmax(one.score(means, n_classes).cosines, axis=1)
-            if np.mean(answered == known) < SAME_SHARE:
-                return False
-            # A typical sample lies at squared distance d: means farther than that are elsewhere.
-            whitened = one.domain.whiten(means) - one.domain.whitened_means()[answered]
-            if np.einsum("ij,ij->i", whitened, whitened).max() > one.domain.n_features:
-                return False
-        return True
+    def shared_bytes(self, n_points: int) -> int:
+        """Bytes of what slots share, with so many classes of slots: projection, router, counts."""
+        counts = n_points * GROUP_BYTES
+        return int(self.projection.n_bytes + self.router.n_bytes(n_points) + counts)
 
     @property
     def n_bytes(self) -> int:
         """Bytes of all slots, of their copies, of the projection and of the router."""
-        n_points = sum(len(slot.domain.counts) for slot in self.slots)
-        shared = self.projection.n_bytes + self.router.n_bytes(n_points)
+        shared = self.shared_bytes(sum(len(slot.domain.counts) for slot in self.slots))
         return shared + sum(slot.n_bytes for slot in self.slots) + self.guard.copies_n_bytes(self)

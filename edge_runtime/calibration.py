@@ -65,8 +65,8 @@ class SlotCalibration:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the scores and their sorted copy."""
-        return 16 * len(self)
+        """Bytes of the scores and their sorted copy, which have their room from the start."""
+        return 16 * self.capacity
 
     def to_state(self) -> dict[str, npt.NDArray[Any]]:
         """Everything learned, as a flat dict of arrays."""

@@ -61,12 +61,12 @@ class CanarySet:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the features, of their groups and of the counts of what was seen."""
-        return self._X.nbytes + self._groups.nbytes + 24 * len(self._n_seen)
+        """Bytes of the features and of their groups; counts are in `budget.GROUP_BYTES`."""
+        return self._X.nbytes + self._groups.nbytes
 
     @property
     def most_bytes(self) -> int:
-        """Bytes of a full set, but for the counts."""
+        """Bytes of a full set."""
         return self.capacity * (2 * self.n_features + 16)
 
     def add(self, x: npt.NDArray[np.float32], k: int, slot: int) -> None:

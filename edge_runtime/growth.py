@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.bank import Answer, SlotBank, Trial
-from edge_runtime.errors import BudgetError
 from edge_runtime.labelled import Classes, LabelledSet, Matrix
 from edge_runtime.pending import PendingSample
 from edge_runtime.policy import Policy
@@ -99,7 +98,7 @@ class Growth:
         if self._policy.is_decision_due():
             return self.decide(bank, sample_id)
         if self._policy.state == "full" and sample_id % ROOM_EVERY == 0:
-            if bank.has_room():
+            if bank.could_grow():
                 self._policy.on_room()
         elif self._policy.state != "asking" and self._collected is not None:
             for x, k, (_, slot) in zip(
@@ -107,7 +106,7 @@ class Growth:
             ):
                 bank.get(slot).learn(x, int(k))
             self._drop()
-            bank.trim()
+            return bank.keep_budget(sample_id)
         return []
 
     def decide(self, bank: SlotBank, sample_id: int) -> list[Event]:
@@ -146,15 +145,15 @@ class Growth:
         events: list[Event] = []
         has_room = True
         if verdict == "grow":
-            try:
-                events += self._grow(bank, trial, sample_id)
+            events += self._grow(bank, trial, sample_id)
+            if trial.candidate in bank.slots:
                 bank.guard.on_grown(trial.candidate.number, X, y)
-            except BudgetError as error:
+            else:
                 has_room = False
-                events.append(Event("rejected", sample_id, f"no room to grow: {error}"))
                 verdict = "adapt" if trial.adapted >= trial.existing else "reject"
         if verdict == "adapt":
             events.append(self._adapt(bank, trial, X, y, sample_id))
+            events += bank.keep_budget(sample_id)
         elif verdict == "reject":
             message = "neither a new slot nor the old one would answer the labels better"
             events.append(Event("rejected", sample_id, message, None, trial.accuracies()))
@@ -164,13 +163,21 @@ class Growth:
 
     def _grow(self, bank: SlotBank, trial: Trial, sample_id: int) -> list[Event]:
         self.before_growing()
-        merged = bank.make_room(trial.candidate.n_bytes)
-        bank.add(trial.candidate)
-        events = []
-        if merged is not None:
-            message = f"slot {merged[1]} had become the same as slot {merged[0]}"
-            events.append(Event("merged", sample_id, message, merged[0]))
-        return [*events, grown_event(trial.candidate, trial.existing, sample_id)]
+        candidate = trial.candidate
+        n_bytes = candidate.n_bytes + bank.shared_bytes(len(candidate.domain.counts))
+        n_bytes -= bank.shared_bytes(0)
+        reliefs = bank.make_room(n_bytes, n_slots=1)
+        events = [relief.event(sample_id, len(bank.slots)) for relief in reliefs]
+        if not bank.has_room(n_bytes, n_slots=1):
+            message = (
+                f"no room to grow: {len(bank.slots)} of {bank.max_slots} slots use {bank.n_bytes} "
+                f"of {bank.budget_bytes} bytes, and {n_bytes} more are needed"
+            )
+            return [*events, Event("rejected", sample_id, message)]
+        if candidate.parent not in bank.slots:
+            candidate.parent = None
+        bank.add(candidate)
+        return [*events, grown_event(candidate, trial.existing, sample_id)]
 
     def _adapt(self, bank: SlotBank, trial: Trial, X: Matrix, y: Classes, sample_id: int) -> Event:
         host = bank.get(trial.host)
@@ -180,7 +187,6 @@ class Growth:
         else:
             for x, k in zip(X, y, strict=True):
                 host.learn(x, int(k))
-        bank.trim()
         evidence = {"labels": len(y), **trial.accuracies()}
         message = f"slot {host.number} learned {len(y)} labels in place"
         return Event("adapted", sample_id, message, host.number, evidence)

@@ -42,6 +42,8 @@ Bools = npt.NDArray[np.bool_]
 
 # Labels between two comparisons of a slot with its copy: one pass of a matrix instead of many.
 CHECK_EVERY = 16
+# Labels that wait for that, of all slots together.
+MOST_WAITING = 64
 
 
 class Guard:
@@ -51,6 +53,12 @@ class Guard:
         self.settings = settings
         self.canaries = CanarySet(n_features, settings.canaries, seed)
         self._watches: dict[int, Watch] = {}
+
+    @staticmethod
+    def most_bytes(settings: PolicySettings, n_features: int) -> int:
+        """Bytes that canaries, labels held back and labels to be compared may come to need."""
+        rows = settings.doubtful_labels + MOST_WAITING
+        return CanarySet(n_features, settings.canaries, 0).most_bytes + 4 * n_features * rows
 
     def watch(self, slot: int) -> Watch:
         """What is known of a slot's changes."""
@@ -100,6 +108,12 @@ class Guard:
         )
         return is_certain and watch.doubts(sample.predicted, k)
 
+    def hold(self, judged: PendingSample, k: int, slot: int) -> None:
+        """Keep a doubtful label until it is confirmed; of all slots, the most held lose one."""
+        self.watch(slot).hold(judged.features, k, judged.predicted)
+        if sum(len(watch.held) for watch in self._watches.values()) > self.settings.doubtful_labels:
+            del max(self._watches.values(), key=lambda watch: len(watch.held)).held[0]
+
     def on_learned(
         self, sample: PendingSample, judged: PendingSample, k: int, is_first: bool, slot: int
     ) -> None:
@@ -124,7 +138,10 @@ class Guard:
             self._compare_later(bank, number, watch)
             return finding
         if len(watch.rows) < CHECK_EVERY:
-            return None
+            if sum(len(each.rows) for each in self._watches.values()) < MOST_WAITING:
+                return None
+            number = max(self._watches, key=lambda slot: len(self._watches[slot].rows))
+            watch = self._watches[number]
         finding = self._compare_later(bank, number, watch)
         if finding is None and watch.n_labels >= self.settings.trusted_after_labels:
             self._trust(watch)

@@ -29,7 +29,9 @@ class Learning(RuntimeParts):
             The sample was never seen, is forgotten, or has had its label; nothing has changed.
         """
         sample = self._pending.get(sample_id)
-        (k,), self.classes = indices_of([label], self.classes)
+        (k,), classes = indices_of([label], self.classes)
+        self.bank.check_class_fits(k)
+        self.classes = classes
         self._pending.remove(sample_id)
         self._counters["labels"] += 1
         self._has_unsaved = True
@@ -85,7 +87,9 @@ class Learning(RuntimeParts):
             raise LabelError(f"{len(X)} samples and {len(labels)} labels: expected as many, > 0")
         indices, classes = indices_of(labels, self.classes)
         features, y = self._reader.read(X), np.array(indices)
-        bank, self.classes = self.bank, classes
+        bank = self.bank
+        bank.check_class_fits(len(classes) - 1)
+        self.classes = classes
         self._counters["labels"] += len(y)
         self._has_unsaved = True
         sample_id = self._pending.next_id
@@ -96,17 +100,15 @@ class Learning(RuntimeParts):
         slot = bank.new_slot().start(features, y)
         bank.add(slot)
         bank.guard.on_grown(slot.number, features, y)
-        bank.trim()
         self._policy.on_calibrated(len(slot.calibration), slot.number)
-        return [grown_event(slot, None, sample_id)]
+        return [grown_event(slot, None, sample_id), *bank.keep_budget(sample_id)]
 
     def _learn_in_slot(self, sample: PendingSample, k: int, sample_id: int) -> list[Event]:
         bank = self.bank
         if not bank.slots:
             bank.add(bank.new_slot())
         slot = bank.get(sample.slot) if sample.slot is not None else bank.slots[0]
-        events = learn_guarded(bank, slot, sample, k, sample_id)
-        bank.trim()
+        events = learn_guarded(bank, slot, sample, k, sample_id) + bank.keep_budget(sample_id)
         slot = bank.get(slot.number)
         self._policy.on_calibrated(len(slot.calibration), slot.number)
         return events

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.bank import SlotBank
-from edge_runtime.canary import CanarySet
+from edge_runtime.budget import MEASURES, Measure, check_measures
 from edge_runtime.classes import indices_of
 from edge_runtime.features import FeatureReader
 from edge_runtime.growth import MAX_COLLECTED, Growth
@@ -47,6 +47,7 @@ class RuntimeParts:
         hidden: tuple[int, ...] = (128,),
         pending_samples: int = 256,
         max_slots: int = 16,
+        when_full: Sequence[Measure] = MEASURES,
     ) -> None:
         self.encoder = encoder
         self.generation = 0
@@ -58,6 +59,7 @@ class RuntimeParts:
             "hidden": tuple(hidden),
             "pending_samples": pending_samples,
             "max_slots": max_slots,
+            "when_full": check_measures(when_full),
         }
         self._reader = FeatureReader(encoder)
         self._policy = Policy(policy or PolicySettings())
@@ -102,6 +104,7 @@ class RuntimeParts:
             budget_bytes=self.options["budget_bytes"] - self._reserved_bytes,
             max_slots=self.options["max_slots"],
             seed=seed,
+            when_full=self.options["when_full"],
             guard=Guard(self._policy.settings, self._reader.n_features, seed),
         )
         return self._bank
@@ -118,6 +121,7 @@ class RuntimeParts:
             "policy": self._policy.to_state(),
             "before_growth": self._before_growth,
             "prior": self._bank.prior.to_state() if self._bank is not None else None,
+            "usage": self._bank.usage.to_state() if self._bank is not None else None,
         }
 
     @progress.setter
@@ -127,6 +131,7 @@ class RuntimeParts:
         self._before_growth = saved["before_growth"]
         if saved["prior"] is not None and self._bank is not None:
             self._bank.prior.restore(saved["prior"])
+            self._bank.usage.restore(saved["usage"])
         self._policy.restore(saved["policy"])
 
     def loop_state(self) -> dict[str, npt.NDArray[Any]]:
@@ -145,17 +150,34 @@ class RuntimeParts:
     @property
     def n_bytes(self) -> int:
         """Bytes of everything learned and buffered."""
-        slots = self._bank.n_bytes if self._bank is not None else 0
-        guard = self._bank.guard.n_bytes if self._bank is not None else 0
-        return self._pending.n_bytes + self._growth.n_bytes + slots + guard
+        return sum(self.bytes_by_part.values())
+
+    @property
+    def bytes_by_part(self) -> dict[str, int]:
+        """What everything learned and buffered costs, by part; never above `budget_bytes`."""
+        bank, slots = self._bank, self.slots
+        young = [slot.young.n_bytes for slot in slots if slot.young is not None]
+        adaptors = [slot.adaptor.n_bytes_ for slot in slots if slot.adaptor is not None]
+        learned = sum(slot.n_bytes for slot in slots) - sum(young) - sum(adaptors)
+        copies = bank.guard.copies_n_bytes(bank) if bank is not None else 0
+        in_bank = sum(slot.n_bytes for slot in slots) + copies
+        return {
+            "adaptors": sum(adaptors),
+            "statistics": learned,  # with prototypes and calibrations
+            "shared": bank.n_bytes - in_bank if bank is not None else 0,  # projection, router
+            "young_labels": sum(young),
+            "copies": copies,
+            "canaries": bank.guard.n_bytes if bank is not None else 0,  # and doubtful labels
+            "collected": self._growth.n_bytes,
+            "waiting": self._pending.n_bytes,
+        }
 
     @property
     def _reserved_bytes(self) -> int:
-        """Bytes that samples waiting for a label, and labels for a trial, may come to need."""
-        held = self._policy.settings.held_labels
-        waiting = 4 * (self.options["pending_samples"] + held) + 2 * MAX_COLLECTED
-        canaries = CanarySet(self._reader.n_features, self._policy.settings.canaries, 0).most_bytes
-        return int(self._reader.n_features * waiting) + canaries
+        """Bytes that buffers outside the slots may come to need."""
+        d, held = self._reader.n_features, self._policy.settings.held_labels
+        waiting = 4 * d * (self.options["pending_samples"] + held) + (2 * d + 8) * MAX_COLLECTED
+        return int(waiting + Guard.most_bytes(self._policy.settings, d))
 
     def status(self) -> Mapping[str, Any]:
         """Slots, bytes, counters and calibration, as plain values: what an agent reports."""
@@ -165,6 +187,7 @@ class RuntimeParts:
             "generation": self.generation,
             "classes": list(self.classes),
             "bytes": self.n_bytes,
+            "bytes_by_part": self.bytes_by_part,
             "budget_bytes": self.options["budget_bytes"],
             "damaged_generations": list(self.damaged),
             "counters": dict(self._counters),
@@ -176,6 +199,7 @@ class RuntimeParts:
                     "labels": slot.n_labels,
                     "classes": int(np.count_nonzero(slot.domain.counts)),
                     "adaptor": slot.adaptor is not None,
+                    "quantised": slot.is_quantised,
                     "calibration_scores": len(slot.calibration),
                     "cross_accuracy": slot.cross_accuracy,
                     "bytes": slot.n_bytes,

@@ -24,7 +24,7 @@ from hdc.projection import SignedHadamard
 from hdc.subspace import DomainModel, Framed
 
 if TYPE_CHECKING:
-    from adaptors import TargetProjectionClassifier
+    from adaptors import QuantisedClassifier, TargetProjectionClassifier
 
 Scores = npt.NDArray[np.float64]
 
@@ -74,7 +74,7 @@ class Slot:
         self.parent = parent  # the slot it was grown from: what it knows is where this one starts
         self.domain = DomainModel(settings.tap_widths, rank=settings.rank)
         self.calibration = SlotCalibration(settings.calibration_scores)
-        self.adaptor: TargetProjectionClassifier | None = None
+        self.adaptor: TargetProjectionClassifier | QuantisedClassifier | None = None
         self.young: LabelledSet | None = LabelledSet(self.domain.n_features, settings.young_labels)
         self.n_labels = self._n_fitted = 0
         self.cross_accuracy = math.nan
@@ -109,6 +109,8 @@ class Slot:
 
     def learn(self, x: npt.NDArray[np.float32], k: int) -> None:
         """Learn one labelled sample of this domain."""
+        from adaptors import QuantisedClassifier
+
         self.n_labels += 1
         if self.young is not None:
             self.young.add(x, k)
@@ -126,7 +128,7 @@ class Slot:
         else:
             self._bits[k] = self.projection.bits(self.domain.whitened_mean(k))[0]
         self.calibration.add(float(scores.nonconformity[0]))
-        if self.adaptor is not None:
+        if self.adaptor is not None and not isinstance(self.adaptor, QuantisedClassifier):
             self.adaptor.partial_fit(self.domain.standardise(x[None]), np.array([k]))
 
     def fit_adaptor(self, X: Matrix, y: Classes) -> TargetProjectionClassifier:
@@ -210,10 +212,23 @@ class Slot:
         return log_softmax(logits)
 
     @property
-    def least_bytes(self) -> int:
-        """Bytes of a slot that has learned two classes and keeps no labels."""
-        d, floats = self.domain.n_features, 4
-        return self.domain.n_bytes + floats * d * (self.settings.rank + 2)
+    def is_quantised(self) -> bool:
+        """Whether it is kept in fewer bits."""
+        return self.domain.is_compressed
+
+    def quantise(self) -> None:
+        """Keep statistics as float16 and the adaptor as int8; the adaptor learns no more.
+
+        Labels of a young slot go, since a refit would make everything float32 again.
+        """
+        from adaptors import QuantisedClassifier
+
+        self.young = self.parent = None
+        self.domain.compress()
+        if self.adaptor is not None and not isinstance(self.adaptor, QuantisedClassifier):
+            self.adaptor = QuantisedClassifier.of(self.adaptor, "int8")
+        self.derive_prototypes()
+        self.revision += 1
 
     @property
     def n_bytes(self) -> int:

@@ -89,11 +89,12 @@ def restore_slots(runtime: RuntimeParts, header: Mapping[str, Any], arrays: Arra
         older = {each.number: each for each in slots}
         slot = Slot.from_state(part, settings, projection, older)
         if entry["adaptor"] is not None:
-            from adaptors import TargetProjectionClassifier
+            from adaptors import QuantisedClassifier, TargetProjectionClassifier
 
             lead = "adaptor/"
             weights = {k.removeprefix(lead): v for k, v in part.items() if k.startswith(lead)}
-            slot.adaptor = TargetProjectionClassifier.from_state(entry["adaptor"], weights)
+            kind = QuantisedClassifier if slot.is_quantised else TargetProjectionClassifier
+            slot.adaptor = kind.from_state(entry["adaptor"], weights)
         slots.append(slot)
     return slots
 

@@ -27,7 +27,7 @@ def learn_guarded(
     guard = bank.guard
     judged = guard.judged(bank, sample, slot.number)
     if guard.is_doubtful(judged, k, slot):
-        guard.watch(slot.number).hold(judged.features, k, judged.predicted)
+        guard.hold(judged, k, slot.number)
         events = [_doubtful_event(judged, slot.number, sample_id)]
     else:
         events = []

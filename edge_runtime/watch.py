@@ -81,9 +81,8 @@ class Watch:
         self.held, self._said = [], Counter()
 
     def hold(self, x: Matrix, k: int, seemed: int) -> None:
-        """Keep a doubtful label until it is confirmed; the oldest is dropped first."""
+        """Keep a doubtful label until it is confirmed."""
         self.held.append((x, k, seemed))
-        del self.held[: -self._settings.doubtful_labels]
 
     def release(self, k: int, seemed: int) -> list[tuple[Matrix, int]]:
         """Labels held back of the kind that has just been confirmed."""

@@ -50,6 +50,8 @@ MARKS: Final[Mapping[str, Mark]] = {
     "adapted": Mark("adapted", "s", "#E69F00"),
     "known": Mark("known", "o", "#0072B2"),
     "merged": Mark("merged", "P", "#CC79A7"),
+    "quantised": Mark("quantised", "d", "#CC79A7"),
+    "dropped": Mark("dropped", "X", "#CC79A7", True),
     "undone": Mark("undone", "<", "#56B4E9", True),
     "doubtful": Mark("label doubted", "1", "#F0E442"),
     "rejected": Mark("rejected", "x", "#000000"),

@@ -87,7 +87,7 @@ class DomainModel:
         self.scale = np.ones(self.n_features, np.float32)
         self.class_means = np.zeros((0, self.n_features), np.float32)
         self.counts = np.zeros(0, np.int64)
-        self.basis = np.zeros((0, self.n_features), np.float32)
+        self._basis: npt.NDArray[Any] = np.zeros((0, self.n_features), np.float32)
         self.energy = np.zeros(0, np.float32)
         self.total_energy = 0.0
         self.dof = 0
@@ -205,10 +205,37 @@ class DomainModel:
         self._refresh()
 
     def remove_class(self, k: int) -> None:
-        """Forget the mean of one class; the shared covariance stays."""
-        self.class_means[k] = 0
-        self.counts[k] = 0
-        self._follow(k)
+        """Forget the mean and count of one class; those behind it move up by one.
+
+        The scatter, which no class has to itself, stays.
+        """
+        if k < len(self.counts):
+            self.class_means = np.delete(self.class_means, k, axis=0)
+            self.counts = np.delete(self.counts, k)
+            self._locate_means()
+
+    def compress(self) -> None:
+        """Keep directions and waiting rows as float16 from now on: half the bytes, a bit slower.
+
+        They are widened whenever they are used. Directions have unit length and rows are a few
+        spreads long, so that float16 rounds them by a thousandth and overflows for none.
+        """
+        self._basis = self._basis.astype(np.float16)
+        self._pending = self._pending.astype(np.float16)
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether `compress` was called."""
+        return bool(self._basis.dtype == np.float16)
+
+    @property
+    def basis(self) -> Matrix:
+        """Leading within-class directions (rank, d), the strongest first."""
+        return self._basis.astype(np.float32, copy=False)
+
+    @basis.setter
+    def basis(self, directions: Matrix) -> None:
+        self._basis = directions.astype(self._basis.dtype, copy=False)
 
     def _absorb(self, residuals: Matrix) -> None:
         """Take residual rows into the basis: leading directions of what is kept and what is new."""
@@ -317,9 +344,14 @@ class DomainModel:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the learned arrays and of the rows that wait."""
-        arrays = (self.mean, self.scale, self.class_means, self.counts, self.basis, self.energy)
-        return sum(array.nbytes for array in arrays) + self._pending.nbytes
+        """Bytes of the learned arrays, of what is derived from them, and of the rows that wait.
+
+        Directions have their room from the start: it is theirs as soon as samples come.
+        """
+        rank, d = min(self.rank, self.n_features), self.n_features
+        of_a_class = 4 * d + 8 + 4 * rank + 4  # mean, count, and where the mean is
+        directions = rank * (d * self._basis.itemsize + 3 * 4)
+        return 8 * d + len(self.counts) * of_a_class + directions + self._pending.nbytes
 
     def _check(self, X: Matrix) -> None:
         if X.ndim != 2 or X.shape[1] != self.n_features or len(X) == 0:
@@ -342,7 +374,7 @@ class DomainModel:
             "scale": self.scale,
             "class_means": self.class_means,
             "counts": self.counts,
-            "basis": self.basis,
+            "basis": self._basis,
             "energy": self.energy,
             "pending": self._pending[: self._n_pending],
         }
@@ -384,6 +416,8 @@ class DomainModel:
         model.counts = np.array(state["counts"], np.int64)
         model.energy = np.array(state["energy"], np.float32)
         model.total_energy, model.dof = total_energy, int(dof)
+        if state["basis"].dtype == np.float16:
+            model.compress()
         model._pending[: len(pending)] = pending
         model._n_pending = len(pending)
         model._derived_from = derived_energy, int(derived_dof)

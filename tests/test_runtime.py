@@ -213,7 +213,7 @@ def test_a_budget_too_small_for_one_slot_is_refused_with_the_bytes_needed() -> N
 def test_the_budget_is_kept_however_many_domains_come() -> None:
     roomy = taught()
     budget = int(roomy.n_bytes * 1.8)
-    runtime = taught(budget_bytes=budget)
+    runtime = taught(budget_bytes=budget, when_full=("merge",))
     rejected = []
     for number in range(1, 6):
         rejected += live(runtime, number, 150, 20 + number)[1]
