@@ -6,6 +6,7 @@ holds as much as fits into one message. No clock, no files.
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -136,6 +137,12 @@ class Journal:
         taken = _fitting(items, room, lambda row: 2 + 9 * len(row))
         first = self._rows.next - len(items)
         return MetricsAnswer(METRICS, tuple(taken), first + len(taken), n_lost)
+
+    def lines(self, since: int) -> tuple[list[str], int]:
+        """Rows from number `since` as lines of JSON, and the number that comes next."""
+        _, items = self._rows.since(since)
+        named = (dict(zip(METRICS, row, strict=True)) for row in items)
+        return [json.dumps(row) for row in named], self._rows.next
 
     def label_requests(self, most: int | None, limit: int) -> LabelRequestsAnswer:
         """Wanted labels, at most `most`, as many as fit."""

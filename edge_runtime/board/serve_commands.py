@@ -22,6 +22,9 @@ def register(commands: Any) -> None:
     serve.add_argument(
         "--open", action="store_true", help="let every host on the cable change things, keys or not"
     )
+    serve.add_argument(
+        "--telemetry", action="store_true", help="print each step as a line of JSON on the line"
+    )
     add_state(serve)
     add_stream(serve)
     limits = serve.add_argument_group("limits")
@@ -79,6 +82,7 @@ def serve_lines(arguments: argparse.Namespace) -> None:
             buf_size=arguments.buf_size,
             name=arguments.name,
             is_open=arguments.open,
+            telemetry=arguments.telemetry,
             memory_bytes=arguments.memory_mb * 2**20,
         )
     )

@@ -58,6 +58,7 @@ class ServeSettings:
     buf_size: int | None = None
     name: str = ""
     is_open: bool = False
+    telemetry: bool = False
     memory_bytes: int = 3 * 2**30
 
 
@@ -126,10 +127,16 @@ class Loop:
     """Ports, lines and the agent, turned by `turn`."""
 
     def __init__(
-        self, agent: Agent, ports: Sequence[tuple[Port, Line]], notifier: Notifier
+        self,
+        agent: Agent,
+        ports: Sequence[tuple[Port, Line]],
+        notifier: Notifier,
+        *,
+        telemetry: bool = False,
     ) -> None:
         self._agent, self._ports, self._notifier = agent, ports, notifier
         self._by_line = {line.name: port for port, line in ports}
+        self._telemetry, self._said = telemetry, 0
         self.is_over = False
 
     def turn(self) -> None:
@@ -144,6 +151,8 @@ class Loop:
         for line, asked, answer in self._agent.tick(now):
             port = self._by_line[line.name]
             port.server.answer(asked, answer, now.monotonic_s)
+        if self._telemetry:
+            self._say()
         for port, _ in self._ports:
             if port.is_open:
                 port.write(port.server.send())
@@ -177,6 +186,13 @@ class Loop:
                     port.server.answer(event, answer, now.monotonic_s)
             elif isinstance(event, FrameError):
                 line.counters["bad_frames"] = line.counters.get("bad_frames", 0) + 1
+
+    def _say(self) -> None:
+        """Each step as a line of text between the frames; a host that is behind misses some."""
+        lines, self._said = self._agent.journal.lines(self._said)
+        for port, _ in self._ports:
+            for text in lines if port.is_open else ():
+                port.server.say(text)
 
     def _status(self) -> str:
         lost = [port.trouble for port, _ in self._ports if port.trouble]
@@ -222,7 +238,7 @@ def serve(settings: ServeSettings) -> None:
     with lock(settings.state):
         agent, lines = build(settings)
         notifier = Notifier()
-        loop = Loop(agent, lines, notifier)
+        loop = Loop(agent, lines, notifier, telemetry=settings.telemetry)
 
         def stop(number: int, frame: object) -> None:
             loop.is_over = True

@@ -18,7 +18,7 @@ from edge_runtime.wire.edge_messages import (
     StatusRequest,
     authorisation_text,
 )
-from edge_runtime.wire.framing import Framing
+from edge_runtime.wire.framing import Framing, Text
 from edge_runtime.wire.messages import (
     EchoRequest,
     ImageStateRequest,
@@ -48,7 +48,7 @@ class Host:
     def __init__(self, fd, *, framing=Framing.COBS, buf_size=4096):
         self.fd, self.buf_size, self.framing = fd, buf_size, framing
         self.reconnect()
-        self.heard = []
+        self.heard, self.lines = [], []
         self.is_alive = lambda: True
 
     def turn(self, wait_s=0.05):
@@ -62,7 +62,8 @@ class Host:
         if ready:
             with contextlib.suppress(OSError):
                 data = os.read(self.fd, 65536)
-        self.heard += self.client.receive(data, time.monotonic())
+        for event in self.client.receive(data, time.monotonic()):
+            (self.lines if isinstance(event, Text) else self.heard).append(event)
 
     def reconnect(self):
         """Whoever was there before is gone, and with it what was asked."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -52,3 +53,21 @@ def test_a_pack_is_pushed_runs_learns_and_is_followed_by_another(workshop, strea
     log = host.ask(edge.PullRequest("log"))
     data = host.ask(FileRequest(log.name, 0)).data
     assert hashlib.sha256(data).digest() == log.sha
+
+
+@pytest.mark.slow
+def test_telemetry_at_100_hz_loses_nothing_during_an_upload(workshop, tmp_path):
+    np.save(tmp_path / "stream.npy", samples(200))
+    arguments = ["--stream", f"table:{tmp_path}/stream.npy", "--interval", "0.01", "--repeat"]
+    with AgentProcess(tmp_path / "state", *arguments, "--telemetry") as agent:
+        host = agent.host
+        host.install(workshop.model(state=workshop.learn("learned")))
+        host.wait(lambda status: status.runtime["counters"]["samples"] > 20)
+        host.lines.clear()
+        for _ in range(20):  # of which the last piece is wrong: it is sent whole each time
+            upload = host.upload(np.random.default_rng().bytes(100_000))
+            assert upload.refusal.rsn.startswith("container: ")
+        rows = [json.loads(event.line) for event in host.lines]
+    numbers = [int(row["sample"]) for row in rows]
+    assert len(numbers) > 20
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
