@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
+from edge_runtime.classes import without
 from edge_runtime.thresholds import PolicySettings
 
 HOUR_S = 3600.0
@@ -80,3 +81,9 @@ class LabelRequests:
     def forget(self, sample_id: int) -> None:
         """A sample has left the buffer: its label can no longer come."""
         self.asked.pop(sample_id, None)
+
+    def remove_class(self, k: int) -> None:
+        """A class is no more; those behind it move up by one."""
+        self.asked = {number: without(seems, k) for number, seems in self.asked.items()}
+        kept = {without(j, k): n for j, n in self.labelled.items() if j != k}
+        self.labelled = Counter(kept)

@@ -46,3 +46,14 @@ def indices_of(labels: Iterable[Any], classes: Sequence[Label]) -> tuple[list[in
             raise LabelError(f"label {label!r} would be class {MAX_CLASSES + 1} of {MAX_CLASSES}")
         indices.append(known.setdefault(plain, len(known)))
     return indices, list(known)
+
+
+def without(j: int, k: int) -> int:
+    """What class index `j` is once class `k` is gone: -1 for itself, one less for those behind it.
+
+    Examples
+    --------
+    >>> [without(j, 1) for j in (0, 1, 2)]
+    [0, -1, 1]
+    """
+    return -1 if j == k else j - (j > k)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.bank import Answer, SlotBank, Trial
+from edge_runtime.classes import without
 from edge_runtime.labelled import Classes, LabelledSet, Matrix
 from edge_runtime.pending import PendingSample
 from edge_runtime.policy import Policy
@@ -195,6 +196,23 @@ class Growth:
         self._collected, self._answered = None, []
 
     # -- state ------------------------------------------------------------------------------
+
+    def remove_class(self, k: int) -> None:
+        """Forget labels of a class; those behind it move up by one."""
+        self._held = [
+            (replace(sample, predicted=without(sample.predicted, k)), without(j, k))
+            for sample, j in self._held
+            if j != k
+        ]
+        if self._collected is None:
+            return
+        kept = self._collected.y != k
+        self._answered = [
+            (without(j, k), slot)
+            for (j, slot), is_kept in zip(self._answered, kept.tolist(), strict=True)
+            if is_kept
+        ]
+        self._collected = self._collected.without_class(k)
 
     def to_state(self) -> dict[str, npt.NDArray[Any]]:
         """Labels collected and held back."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from edge_runtime.classes import without
 from edge_runtime.errors import LabelError
 
 
@@ -78,6 +79,16 @@ class PendingSamples:
     def remove(self, sample_id: int) -> None:
         """Forget a sample that has had its label."""
         self._samples.pop(sample_id, None)
+
+    def forget_slots(self) -> None:
+        """No slot is left that a sample could belong to."""
+        for number, sample in self._samples.items():
+            self._samples[number] = replace(sample, slot=None)
+
+    def remove_class(self, k: int) -> None:
+        """A class is no more; those behind it move up by one."""
+        for number, sample in self._samples.items():
+            self._samples[number] = replace(sample, predicted=without(sample.predicted, k))
 
     @property
     def n_bytes(self) -> int:

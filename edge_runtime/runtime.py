@@ -7,14 +7,14 @@ saved by `persistence`; what all of them share is in `parts`.
 
 from __future__ import annotations
 
+from edge_runtime.forgetting import Forgetting
 from edge_runtime.parts import DEFAULT_BUDGET_BYTES
-from edge_runtime.persistence import Persistence
 from edge_runtime.stepping import Stepping
 
 __all__ = ["DEFAULT_BUDGET_BYTES", "EdgeRuntime"]
 
 
-class EdgeRuntime(Stepping, Persistence):
+class EdgeRuntime(Stepping, Forgetting):
     """Learns from labels on the board, knows what it does not know, and forgets nothing.
 
     Parameters
@@ -28,6 +28,7 @@ class EdgeRuntime(Stepping, Persistence):
     n_dims, rank, hidden : size of hypervectors, of each slot's whitening, and of its adaptor.
     pending_samples : how many recent samples can still get their label.
     max_slots : how many domains can be known at once.
+    when_full : what may be done for memory, in this order: see `budget`.
 
     Examples
     --------

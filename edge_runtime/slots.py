@@ -162,6 +162,27 @@ class Slot:
         self.revision += 1
         self.derive_prototypes()
 
+    def remove_class(self, k: int, X: Matrix, y: Classes) -> None:
+        """Forget a class; those behind it move up by one.
+
+        A young slot is fitted anew without it. A mature one forgets its mean, count and prototype;
+        an adaptor is let go of, and trained anew where (X, y), confirmed samples of the other
+        classes, prove one useful. The scatter, which no class has to itself, stays.
+        """
+        from edge_runtime.crossfit import cross_fit
+
+        had_adaptor, self.adaptor = self.adaptor is not None, None
+        self.domain.remove_class(k)
+        if self.young is not None:
+            self.young = self.young.without_class(k)
+            if len(self.young):
+                self.fit(self.young.X, self.young.y)
+        elif had_adaptor and len(y) and not self.is_quantised:
+            self.adaptor = self.fit_adaptor(X, y) if cross_fit(self, X, y).adaptor_helps else None
+        self.derive_prototypes()
+        self.moved.clear()
+        self.revision += 1
+
     def fit_domain(self, X: Matrix, y: Classes) -> None:
         """Learn the domain and its prototypes from a labelled batch, and nothing else."""
         prior = self.parent.domain if self.parent is not None else None

@@ -142,6 +142,14 @@ def _make_directory(directory: Path) -> None:
         _sync_directory(made.parent)
 
 
+def remove_before(directory: Path, number: int) -> None:
+    """Delete all generations older than this one, for good."""
+    for old in numbers(directory):
+        if old < number:
+            (directory / f"state-{old:08d}.edge").unlink(missing_ok=True)
+    _sync_directory(directory)
+
+
 def _sync_directory(directory: Path) -> None:
     handle = os.open(directory, os.O_RDONLY)
     try:
