@@ -22,6 +22,7 @@ NAMES = (
     "search",
     "continual",
     "step",
+    "wire",
 )
 
 

@@ -97,7 +97,7 @@ def label(arguments: argparse.Namespace) -> None:
     with open_link(arguments) as link:
         if arguments.list:
             return _show_requests(link, arguments)
-        classes = _classes(link)
+        classes = labels.classes_of(link)
         if arguments.pairs:
             answers = labels.parse_pairs(arguments.pairs, classes)
             return _send(link, [LabelEntry(*each) for each in answers.items()])
@@ -149,12 +149,6 @@ def _report(accepted: int, refused: Sequence[LabelRefused]) -> int:
     for each in refused:
         note(f"sample {each.sample}: {each.reason}")
     return accepted
-
-
-def _classes(link: Link) -> list[labels.Label]:
-    classes = link.ask(StatusRequest(), StatusAnswer).runtime.get("classes")
-    known = classes if isinstance(classes, list) else []
-    return [each for each in known if isinstance(each, int | str)]
 
 
 # -- learned state ---------------------------------------------------------------------------

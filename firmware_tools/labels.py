@@ -16,6 +16,8 @@ from edge_runtime.wire.edge_messages import (
     LabelsAnswer,
     LabelsRequest,
     LabelWanted,
+    StatusAnswer,
+    StatusRequest,
 )
 from firmware_tools.link import Link
 
@@ -33,6 +35,13 @@ class AnswersError(EdgeRuntimeError, ValueError):
 def wanted(link: Link, limit: int | None = None) -> LabelRequestsAnswer:
     """The samples whose labels would help, the most useful first."""
     return link.ask(LabelRequestsRequest(limit), LabelRequestsAnswer)
+
+
+def classes_of(link: Link) -> list[Label]:
+    """The classes that the board knows; none where it does not say."""
+    classes = link.ask(StatusRequest(), StatusAnswer).runtime.get("classes")
+    known = classes if isinstance(classes, list) else []
+    return [each for each in known if isinstance(each, int | str)]
 
 
 def send_labels(link: Link, entries: Sequence[LabelEntry]) -> tuple[int, list[LabelRefused]]:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from firmware_tools import labels
 from firmware_tools.errors import NoLinkError, UsageError
 from firmware_tools.exposition import CsvWriter, LogWriter, PrometheusServer, prometheus_text
 from firmware_tools.files import write_atomically
+from firmware_tools.link import Link
 from firmware_tools.link_options import add_link_options, note, open_link, result
 from firmware_tools.watching import Figures, Look, Watcher
+
+# A slow line carries some requests more in that time.
+ANSWER_S: Final = 0.3
 
 
 def register(commands: Any) -> None:
@@ -27,7 +33,11 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--prometheus", metavar="[HOST:]PORT|FILE", help="serve /metrics, or a text file"
     )
-    add_link_options(parser)
+    parser.add_argument("--until", metavar="KIND", help="end with such an event: grown, drift, ...")
+    parser.add_argument(
+        "--answers", type=Path, metavar="CSV", help="sample,label: answer what is asked meanwhile"
+    )
+    add_link_options(parser, changes=True)
     parser.set_defaults(run=monitor)
 
     parser = commands.add_parser("report", help="make an HTML page of a monitor's log")
@@ -38,7 +48,7 @@ def register(commands: Any) -> None:
 
 
 def monitor(arguments: argparse.Namespace) -> None:
-    """Look again and again; every output gets every look."""
+    """Look again and again; every output gets every look, and the board the answers it wants."""
     if arguments.interval_s < 0.05:
         raise UsageError(f"--interval-s {arguments.interval_s}, expected at least 0.05")
     with ExitStack() as stack:
@@ -46,18 +56,46 @@ def monitor(arguments: argparse.Namespace) -> None:
         sinks = _Sinks(arguments, stack)
         watcher = Watcher(link)
         until_s = None if arguments.for_s is None else link.now_s() + arguments.for_s
-        n_looks = 0
+        answering = _answering(link, arguments.answers)
+        n_looks = n_learned = 0
         try:
             while True:
-                sinks.take(watcher.look(time.time()))
+                look = watcher.look(time.time())
+                sinks.take(look)
                 n_looks += 1
-                if until_s is not None and link.now_s() >= until_s:
+                is_late = until_s is not None and link.now_s() >= until_s
+                if is_late or any(each.kind == arguments.until for each in look.events):
                     break
-                link.listen(arguments.interval_s)
+                n_learned += _wait(link, arguments.interval_s, answering)
         except NoLinkError:
             sinks.no_link()
             raise
-    note(f"looked {n_looks} times")
+    learned = "" if arguments.answers is None else f", {n_learned} labels learned"
+    note(f"looked {n_looks} times{learned}")
+
+
+def _wait(link: Link, seconds: float, answering: Callable[[], int]) -> int:
+    """Let time pass until the next look; a board goes on asking only as it is answered."""
+    until_s = link.now_s() + seconds
+    n_learned = answering()
+    while link.now_s() < until_s:
+        link.listen(min(ANSWER_S, until_s - link.now_s()))
+        n_learned += answering()
+    return n_learned
+
+
+def _answering(link: Link, path: Path | None) -> Callable[[], int]:
+    """A function that answers what is asked, as far as a file knows; how many were learned."""
+    if path is None:
+        return lambda: 0
+    classes = labels.classes_of(link)
+    answers = labels.read_answers(path, classes)
+
+    def answer() -> int:
+        entries = labels.known_answers(labels.wanted(link).wanted, answers)
+        return labels.send_labels(link, entries)[0] if entries else 0
+
+    return answer
 
 
 class _Sinks:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,7 +103,7 @@ def pin_keys(state: Path, keys: Sequence[Path]) -> None:
         shutil.copyfile(path, directory / f"{number}-{path.stem}.pem")
 
 
-def _ended_by_signals(stack: contextlib.ExitStack) -> Any:
+def _ended_by_signals(stack: contextlib.ExitStack) -> Callable[[], bool]:
     caught: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         before = signal.signal(number, lambda number, frame: caught.append(number))
@@ -111,10 +111,24 @@ def _ended_by_signals(stack: contextlib.ExitStack) -> Any:
     return lambda: bool(caught)
 
 
-class Simulator:
-    """A relay and an agent's process; a context manager that ends both."""
+def _say_ready(n_before: int) -> None:
+    print("ready again" if n_before else "ready", flush=True)
 
-    def __init__(self, link: Path, cable: Cable, state: Path, agent: Sequence[str]) -> None:
+
+class Simulator:
+    """A relay and an agent's process; a context manager that ends both.
+
+    `on_ready` is called with the number of times that the agent has become ready before.
+    """
+
+    def __init__(
+        self,
+        link: Path,
+        cable: Cable,
+        state: Path,
+        agent: Sequence[str],
+        on_ready: Callable[[int], None] | None = None,
+    ) -> None:
         if link.exists() and not link.is_symlink():
             raise UsageError(f"{link} exists and is no symbolic link: choose another --link")
         self.relay = Relay(cable, link)
@@ -129,7 +143,8 @@ class Simulator:
         self._process: subprocess.Popen[bytes] | None = None
         self._started_s = 0.0
         self._n_short = 0
-        self._was_ready = False
+        self._n_ready = 0
+        self._on_ready = on_ready or _say_ready
 
     def __enter__(self) -> Simulator:
         return self
@@ -142,7 +157,7 @@ class Simulator:
         """The agent's process."""
         return None if self._process is None else self._process.pid
 
-    def run(self, is_over: Any) -> None:
+    def run(self, is_over: Callable[[], bool]) -> None:
         """Move bytes, and keep the agent alive, until told to end."""
         self._start()
         while not is_over():
@@ -177,8 +192,8 @@ class Simulator:
             except BlockingIOError:
                 return
             if READY in said:
-                print("ready" if not self._was_ready else "ready again", flush=True)
-                self._was_ready = True
+                self._on_ready(self._n_ready)
+                self._n_ready += 1
 
     def _tend(self) -> None:
         """Start the agent again if it has ended, as systemd does."""
@@ -188,7 +203,7 @@ class Simulator:
             return
         is_short = time.monotonic() - self._started_s < MIN_LIFE_S
         self._n_short = self._n_short + 1 if is_short else 0
-        if not self._was_ready or self._n_short >= MAX_SHORT_LIVES:
+        if not self._n_ready or self._n_short >= MAX_SHORT_LIVES:
             raise SimulationError(f"the agent ended with status {status}: see what it said above")
         note(f"the agent ended with status {status}: starting it again")
         self._start()

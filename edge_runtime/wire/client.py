@@ -6,9 +6,14 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Final
 
-from edge_runtime.wire.edge_messages import EventsRequest
+from edge_runtime.wire.edge_messages import (
+    EventsRequest,
+    LabelsRequest,
+    PullRequest,
+    UndoRequest,
+)
 from edge_runtime.wire.framing import Frame, FrameError, Framing, Text, encode
-from edge_runtime.wire.messages import ImageUploadAnswer
+from edge_runtime.wire.messages import ImageUploadAnswer, SetImageStateRequest
 from edge_runtime.wire.session import MAX_AHEAD, MAX_TRIES, Ear, RoundTrip
 from edge_runtime.wire.smp import (
     Answer,
@@ -25,6 +30,10 @@ from edge_runtime.wire.upload import Piece, Upload
 # An upload that gets no answer for so long has failed.
 STALL_S: Final = 60.0
 MAX_QUEUED: Final = 256
+# A board may think so long about some requests: labels may start a trial of a new slot. All that
+# time it is asked again, which it ignores, and it knows the request for twice `REPEAT_S`.
+SLOW_S: Final = 36.0
+_SLOW: Final = (LabelsRequest, UndoRequest, PullRequest, SetImageStateRequest)
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ class _Request:
     data: bytes
     piece: Piece | None = None
     n_sent: int = 0
+    first_s: float = 0.0
     sent_s: float = 0.0
     wire_s: float = 0.0  # what its own bytes need
     excused_s: float = 0.0  # what the wire needs for all before it, and for a long answer
@@ -178,6 +188,8 @@ class Client:
 
     def _say(self, sequence: int, waiting: _Request, now_s: float) -> bytes:
         framed = encode(waiting.data, self.framing)
+        if waiting.n_sent == 0:
+            waiting.first_s = now_s
         waiting.n_sent += 1
         self.n_sent += 1
         self._waiting.move_to_end(sequence)
@@ -231,7 +243,7 @@ class Client:
         events: list[ClientEvent] = []
         late = [(s, w) for s, w in self._waiting.items() if w.deadline_s <= now_s]
         for sequence, waiting in late:
-            if waiting.piece is None and waiting.n_sent >= MAX_TRIES:
+            if waiting.piece is None and _is_hopeless(waiting, now_s):
                 del self._waiting[sequence]
                 events.append(GaveUp(waiting.ticket, waiting.request))
         if any(waiting.piece is not None for _, waiting in late):
@@ -249,6 +261,11 @@ class Client:
             self._upload.give_up(f"no answer for {STALL_S:.0f} s")
             return [Progress(self._upload, self._upload.acknowledged)]
         return []
+
+
+def _is_hopeless(waiting: _Request, now_s: float) -> bool:
+    patience_s = SLOW_S if isinstance(waiting.request, _SLOW) else 0.0
+    return waiting.n_sent >= MAX_TRIES and now_s - waiting.first_s >= patience_s
 
 
 def _is_answer(header: Header, request: Message) -> bool:

@@ -8,7 +8,7 @@ A request is   event            then         and
 queued         room in window   waiting      its bytes are sent                         client
 waiting        answer           over         `Answered`
 waiting        deadline         waiting      the same bytes again, MAX_TRIES in all
-waiting        last deadline    over         `GaveUp`
+waiting        last deadline    over         `GaveUp`; slow requests have SLOW_S at least
 waiting        new connection   waiting      the same bytes again
 unknown        arrives          open         `Asked`                                    server
 open           arrives again    open         nothing: it is being carried out

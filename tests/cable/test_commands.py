@@ -348,6 +348,18 @@ def test_monitor_prints_lines_where_there_is_no_terminal(edgectl, world):
     assert "looked 4 times" in err
 
 
+def test_monitor_answers_what_is_asked_and_ends_with_an_event(edgectl, world, tmp_path):
+    path = tmp_path / "answers.csv"
+    path.write_text("1001,dog\n1002,cat\n")
+    grown = type(world.board.events[0])(2, "merged", 1300, "slots 0 and 1", 0)
+    world.at.append((world.now_s + 3.0, lambda: world.board.events.append(grown)))
+    code, out, err = edgectl("monitor", "--answers", path, "--until", "merged", "--for-s", "60")
+    assert code == OK
+    assert world.board.learned == {1001: "dog", 1002: "cat"}
+    assert "2 labels learned" in err
+    assert out.count("samples 1,200") < 10
+
+
 def test_monitor_writes_csv(edgectl, world, tmp_path):
     edgectl("monitor", "--for-s", "2", "--csv", tmp_path / "m.csv")
     with (tmp_path / "m.csv").open() as file:

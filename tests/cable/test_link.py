@@ -2,10 +2,12 @@
 
 import pytest
 
+from edge_runtime.wire.edge_messages import LabelEntry, LabelsRequest
 from edge_runtime.wire.framing import Framing
 from edge_runtime.wire.messages import EchoAnswer, EchoRequest
 from edge_runtime.wire.smp import Rc, Refusal
 from edge_runtime.wire.upload import UploadState
+from firmware_tools import labels
 from firmware_tools.errors import NoLinkError, RefusedError
 from firmware_tools.link import Link
 from tests.cable.board import MemoryBoard, World
@@ -97,6 +99,22 @@ def test_what_the_board_prints_is_kept(world):
         world.board.server.say("temperature 41")
         link.listen(1.0)
         assert list(link.lines) == ["temperature 41"]
+
+
+def test_a_board_that_thinks_for_long_about_labels_is_waited_for(world):
+    server, answer = world.board.server, world.board.server.answer
+
+    def late(asked, value, now_s):
+        if isinstance(asked.request, LabelsRequest):
+            world.at.append((now_s + 25.0, lambda: answer(asked, value, world.now_s)))
+        else:
+            answer(asked, value, now_s)
+
+    server.answer = late
+    with open_link(world) as link:
+        assert labels.send_labels(link, [LabelEntry(1001, "dog")]) == (1, [])
+        assert world.board.learned == {1001: "dog"}
+        assert link.n_sent > 6  # it was asked again, and carried out once
 
 
 def test_a_small_window_of_the_board_is_respected():
