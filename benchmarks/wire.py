@@ -40,7 +40,7 @@ from firmware_tools.ports import SerialPort
 from firmware_tools.simulate import Simulator
 
 REPEATS = 3
-SECONDS = 6.0  # that a transfer would take at the full rate
+SECONDS = 10.0  # that a transfer would take at the full rate
 RATES = (115_200, 921_600, 3_000_000)
 BUF_SIZES = {115_200: 1024, 921_600: 4096, 3_000_000: 16384}
 TELEMETRY_S = 0.01

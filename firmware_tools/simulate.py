@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -111,6 +112,19 @@ def _ended_by_signals(stack: contextlib.ExitStack) -> Callable[[], bool]:
     return lambda: bool(caught)
 
 
+_LIBC: Final = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to end the agent with the simulator, however that ends.
+
+    An orphan would go on opening the name of its terminal, which the next simulator may be given.
+    """
+    with contextlib.suppress(AttributeError):  # not Linux
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def _say_ready(n_before: int) -> None:
     print("ready again" if n_before else "ready", flush=True)
 
@@ -181,7 +195,11 @@ class Simulator:
     def _start(self) -> None:
         environment = {**os.environ, "NOTIFY_SOCKET": str(self._directory / "socket")}
         self._process = subprocess.Popen(
-            self._command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+            self._command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
         self._started_s = time.monotonic()
 

@@ -2,7 +2,8 @@
 
 A frozen EfficientNet-Lite0 looks at handwritten digits; then come scanned ones, printed ones, a
 fogged and a noisy camera, and the first again. The runtime notices each change, asks for at most
-ten labels per class, grows a slot, and forgets nothing. No hardware, no network once set up.
+ten labels per class, grows a slot, and forgets nothing. Before that, a simulated board is pushed
+to, watched and answered over a serial cable. No hardware, no network once set up.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from edge_runtime import EdgeRuntime
 from edge_runtime.prequential import evaluate
 from examples.datasets.lite0 import open_lite0
+from examples.demo.cable import run_cable
 from examples.demo.show import Progress, costs, table
 from examples.demo.stages import Stage, build, inputs
 from firmware_tools.plot import draw_run
@@ -71,6 +73,7 @@ def main(say: Callable[[str], None] = print) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("demo-report"), help="report folder")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-cable", action="store_true", help="only the job, without a board")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
 
@@ -79,6 +82,9 @@ def main(say: Callable[[str], None] = print) -> None:
     first_images, first_labels, stages = build(arguments.seed)
 
     start = time.perf_counter()
+    if not arguments.no_cable:
+        run_cable(arguments.out / "cable", first_images, first_labels, stages, say)
+        say(f"\nNow the whole job, measured ({time.perf_counter() - start:.0f} s so far)")
     runtime = EdgeRuntime(encoder, random_state=arguments.seed)
     say(f"Learning {len(first_labels)} labelled handwritten digits ...")
     for event in runtime.learn_many(list(inputs(first_images)), first_labels.tolist()):

@@ -33,9 +33,9 @@ BAUD = 921_600
 STREAM = "python:examples.demo.cable:samples"
 FIRST = 300  # labelled digits that the pack's state has learned
 CALIBRATION, CANARIES = 24, 5
-KNOWN, CHANGED = 80, 400  # samples of the board's stream before and after the camera changes
+KNOWN, CHANGED = 60, 500  # samples of the board's stream before and after the camera changes
 INTERVAL_S = 0.08
-WATCH_S = 90.0
+WATCH_S = 120.0
 STOP_S = 60.0
 # A camera gives bytes; the pack says how the encoder wants them: (x - 127) / 128.
 PREPARED = Preprocessing((1 / 128,), (-127 / 128,))
@@ -56,7 +56,7 @@ def raw(images: Images) -> Iterator[npt.NDArray[np.uint8]]:
 
 def _stretches(stages: list[Stage]) -> list[tuple[Stage, int]]:
     named = {stage.name: stage for stage in stages}
-    return [(named["handwritten"], KNOWN), (named["scanned"], CHANGED)]
+    return [(named["handwritten"], KNOWN), (named["printed"], CHANGED)]
 
 
 def run_cable(
@@ -90,7 +90,7 @@ def run_cable(
 
 def _make_parts(folder: Path, images: Images, labels: Labels) -> Path:
     """Encoder, learned state and canaries, as files; the encoder's path."""
-    encoder = cache_dir() / "efficientnet_lite0_int8.onnx"
+    encoder = cache_dir().resolve() / "efficientnet_lite0_int8.onnx"
     if not encoder.exists():
         quantise_encoder(lite0_path(), encoder, np.stack(list(inputs(images[-CALIBRATION:]))))
     runtime = EdgeRuntime(prepare(open_encoder(encoder, threads=2), PREPARED))

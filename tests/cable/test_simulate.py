@@ -64,15 +64,31 @@ def test_a_board_is_pushed_to_watched_labelled_and_undone(tmp_path, packs, works
 def test_an_agent_that_dies_is_started_again(tmp_path):
     board = Simulated(tmp_path)
     try:
-        children = f"/proc/{board.process.pid}/task/{board.process.pid}/children"
-        with open(children) as file:
-            agent = int(file.read().split()[0])
+        agent = agent_of(board)
         time.sleep(2.5)  # an agent that dies at once would not be started again for ever
         os.kill(agent, 9)
         assert board.process.stdout.readline() == "ready again\n"
         assert json.loads(board.edgectl("status", "--json"))["agent"]["phase"] == "empty"
     finally:
         assert board.close() == 0
+
+
+@pytest.mark.slow
+def test_an_agent_does_not_outlive_its_simulator(tmp_path):
+    board = Simulated(tmp_path)
+    agent = agent_of(board)
+    board.process.kill()
+    board.close()
+    for _ in range(100):
+        if not os.path.exists(f"/proc/{agent}"):
+            break
+        time.sleep(0.1)
+    assert not os.path.exists(f"/proc/{agent}")
+
+
+def agent_of(board):
+    with open(f"/proc/{board.process.pid}/task/{board.process.pid}/children") as file:
+        return int(file.read().split()[0])
 
 
 def test_an_agent_that_cannot_start_is_an_error(tmp_path, capfd):
