@@ -47,6 +47,9 @@ def register(commands: Any) -> None:
     parser = commands.add_parser("undo", help="take back what a board learned last")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--generation", type=int, metavar="N", help="go back to this one")
+    which.add_argument(
+        "--to", choices=("growth", "factory"), help="before a slot was grown, or all"
+    )
     which.add_argument("--steps", type=int, default=1, metavar="N", help="saves ago (default 1)")
     add_link_options(parser, changes=True)
     parser.set_defaults(run=undo)
@@ -157,11 +160,15 @@ def _report(accepted: int, refused: Sequence[LabelRefused]) -> int:
 def undo(arguments: argparse.Namespace) -> None:
     """Go back; what was undone stays on the board until it ages out."""
     with open_link(arguments) as link:
-        generation = arguments.generation
-        if generation is None:
-            generation = _generation_before(link, arguments.steps)
-        answer = link.ask(UndoRequest(generation), UndoAnswer)
-    result("undone", f"to generation {generation}, saved as {answer.generation}")
+        if arguments.to is not None:
+            request, where = UndoRequest(to=arguments.to), arguments.to
+        else:
+            generation = arguments.generation
+            if generation is None:
+                generation = _generation_before(link, arguments.steps)
+            request, where = UndoRequest(generation), f"generation {generation}"
+        answer = link.ask(request, UndoAnswer)
+    result("undone", f"to {where}, saved as {answer.generation}")
 
 
 def _generation_before(link: Link, steps: int) -> int:

@@ -83,8 +83,7 @@ def run_cable(
             "--for-s", WATCH_S, "--interval-s", 2, "--log", "board.log",
         )  # fmt: skip
         edgectl("status")
-        edgectl("pull", "-o", "state.edge", "--key", "key.pem")
-        edgectl("undo", "--key", "key.pem")
+        edgectl("undo", "--to", "growth", "--key", "key.pem")
     edgectl("report", "board.log", "-o", "board.html", "--title", "The board behind the cable")
 
 

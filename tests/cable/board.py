@@ -111,6 +111,8 @@ class MemoryBoard:
         return edge.LabelsAnswer(len(taken), refused)
 
     def on_UndoRequest(self, request):
+        if request.to is not None:
+            return edge.UndoAnswer(9)
         if not 1 <= request.generation < self.runtime["generation"]:
             return Refusal(Rc.INVALID, rsn=f"no generation {request.generation}")
         self.runtime["generation"] += 1
@@ -121,6 +123,7 @@ class MemoryBoard:
         return edge.PullAnswer("state-4", len(data), hashlib.sha256(data).digest())
 
     def on_ChallengeRequest(self, request):
+        self.nonce = self.nonce[:-1] + bytes([(self.nonce[-1] + 1) % 256])  # good once
         return edge.ChallengeAnswer(self.nonce, "testboard")
 
     def on_AuthoriseRequest(self, request):

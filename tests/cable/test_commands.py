@@ -296,6 +296,10 @@ def test_undo_goes_back_to_any_that_is_saved(edgectl, world):
     assert edgectl("undo", "--steps", "30")[0] == FAILED
 
 
+def test_undo_may_be_of_a_growth(edgectl, world):
+    assert edgectl("undo", "--to", "growth")[1] == "undone to growth, saved as 9\n"
+
+
 def test_what_is_unsaved_counts_as_one_step(edgectl, world):
     world.board.runtime["unsaved"] = True
     world.board.runtime["generation"] = 5
