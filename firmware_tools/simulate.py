@@ -119,7 +119,7 @@ _PR_SET_PDEATHSIG: Final = 1
 def _end_with_parent() -> None:
     """Ask Linux to end the agent with the simulator, however that ends.
 
-    An orphan would go on opening the name of its terminal, which the next simulator may be given.
+    Nobody would hear an orphan, nor end it.
     """
     with contextlib.suppress(AttributeError):  # not Linux
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -146,13 +146,16 @@ class Simulator:
         if link.exists() and not link.is_symlink():
             raise UsageError(f"{link} exists and is no symbolic link: choose another --link")
         self.relay = Relay(cable, link)
-        self._directory = Path(tempfile.mkdtemp(prefix="edge-notify-"))
+        self._directory = Path(tempfile.mkdtemp(prefix="edge-simulate-"))
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(self._directory / "socket"))
         self._socket.setblocking(False)
+        # By a name of its own: an agent that outlives its terminal must not open the next one.
+        port = self._directory / "port"
+        port.symlink_to(self.relay.board_path)
         self._command = [
             sys.executable, "-m", "edge_runtime.board", "serve",
-            "--port", self.relay.board_path, "--state", str(state), *agent,
+            "--port", str(port), "--state", str(state), *agent,
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
         self._started_s = 0.0

@@ -75,6 +75,17 @@ def test_another_orchestra_is_learned() -> None:
     assert "grown" in kinds or "adapted" in kinds
 
 
+@pytest.mark.slow
+def test_the_demo_takes_a_board_over_the_cable(tmp_path: Path) -> None:
+    fetched("LITE0_WEIGHTS", "MNIST_5K")
+    cable = importlib.import_module("examples.demo.cable")
+    first_images, first_labels, stages = cable.build(0)
+    cable.run_cable(tmp_path / "c", first_images, first_labels, stages, print, baud=3_000_000)
+    page = (tmp_path / "c" / "board.html").read_text()
+    assert "<td>drift</td>" in page
+    assert "<td>grown</td>" in page
+
+
 def test_the_code_in_the_readme_compiles_and_uses_the_public_names() -> None:
     text = (PROJECT / "README.md").read_text()
     block = re.search(r"```python\n(.*?)```", text, re.DOTALL)

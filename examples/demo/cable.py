@@ -60,7 +60,12 @@ def _stretches(stages: list[Stage]) -> list[tuple[Stage, int]]:
 
 
 def run_cable(
-    folder: Path, images: Images, labels: Labels, stages: list[Stage], say: Callable[[str], None]
+    folder: Path,
+    images: Images,
+    labels: Labels,
+    stages: list[Stage],
+    say: Callable[[str], None],
+    baud: int = BAUD,
 ) -> None:
     """Play the whole act; its files land in `folder`."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -68,7 +73,7 @@ def run_cable(
     say("Quantising Lite0, and learning a few labelled digits on it ...")
     encoder = _make_parts(folder, images, labels)
     _write_answers(folder / "answers.csv", stages)
-    edgectl = Edgectl(folder)
+    edgectl = Edgectl(folder, baud)
     edgectl("keygen", "key.pem")
     edgectl(
         "pack", "--encoder", encoder, "--key", "key.pem", "--name", "digits", "--version", "1.0.0",
@@ -113,12 +118,12 @@ def _write_answers(path: Path, stages: list[Stage]) -> None:
 class Edgectl:
     """Runs commands in a folder, each shown as it would be typed."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, baud: int) -> None:
+        self._folder, self._baud = folder, baud
         search = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
         self._environment = {
             **os.environ, "PYTHONPATH": search, "EDGECTL_PORT": "./board",
-            "EDGECTL_BAUD": str(BAUD), "COLUMNS": "100",
+            "EDGECTL_BAUD": str(baud), "COLUMNS": "100",
         }  # fmt: skip
 
     def _command(self, words: tuple[object, ...]) -> list[str]:
@@ -133,9 +138,9 @@ class Edgectl:
     @contextmanager
     def board(self, *words: object) -> Iterator[None]:
         """A simulated board, while the block runs."""
-        words = ("simulate", "--link", "board", "--baud", BAUD, "--interval-s", INTERVAL_S, *words)
+        line = ("--link", "board", "--baud", self._baud, "--interval-s", INTERVAL_S)
         process = subprocess.Popen(
-            self._command(words),
+            self._command(("simulate", *line, *words)),
             cwd=self._folder,
             env=self._environment,
             stdout=subprocess.PIPE,
