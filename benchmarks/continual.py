@@ -24,7 +24,7 @@ from examples.datasets.pacs import DataAbsentError
 
 QUICK_ROWS = 60  # per class and domain
 FEW_LABELS = 10
-SPLIT_FASHION_ROWS, LETTER_ROWS = 300, 400  # of each class
+SPLIT_FASHION_ROWS, LETTER_ROWS = 300, 150  # of each class
 STREAM_ROWS = 70  # per class and domain of pictures and sounds
 STILL_FIRST = {"Fashion-MNIST, Lite0": 2_000, "letter": 4_000}
 STILL_SAMPLES = 10_000

@@ -42,8 +42,7 @@ thead th {{ border-bottom: 2px solid #2b2b2b; }}
 <body>
 <h1>{title}</h1>
 <dl>{figures}</dl>
-<img alt="{alt}"
- src="data:image/png;base64,{picture}">
+{picture}
 {sections}
 </body>
 </html>
@@ -64,10 +63,15 @@ def write_page(
             f"<div><dt>{escape(caption)}</dt><dd>{escape(value)}</dd></div>"
             for caption, value in figures
         ),
-        alt=escape(alt),
-        picture=base64.b64encode(png).decode("ascii"),
+        picture=html_image(png, alt),
         sections="\n".join(f"<h2>{escape(name)}</h2>\n{body}" for name, body in sections),
     ).encode()
+
+
+def html_image(png: bytes, alt: str) -> str:
+    """A picture inside the page."""
+    content = base64.b64encode(png).decode("ascii")
+    return f'<img alt="{escape(alt)}"\n src="data:image/png;base64,{content}">'
 
 
 def escape(value: Any) -> str:

@@ -7,13 +7,15 @@ itself to load anything. Not here: the picture (`plot`), measuring.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from edge_runtime.figures import summary
 from edge_runtime.recording import LoggedEvent, Run
+from firmware_tools.comparison import band_png, forgetting_table
 from firmware_tools.files import write_atomically
-from firmware_tools.page import html_table, write_page
+from firmware_tools.page import html_image, html_table, write_page
 from firmware_tools.plot import MARKS, draw_run, png_of
 from firmware_tools.tables import Rows, cell_text
 
@@ -30,6 +32,9 @@ def write_report(
     path_html: str | Path,
     title: str,
     settings: Mapping[str, Any] | None = None,
+    *,
+    compared: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    sample_seconds: float = 1.0,
 ) -> Path:
     """Write the report of a run; the file is whole or not there.
 
@@ -38,11 +43,15 @@ def write_report(
     run : what `edge_runtime.recording.Run.to_dict` gives.
     table : one mapping for each row; its keys are the headings.
     settings : whatever the run can be repeated from: versions, seeds, sizes, thresholds.
+    compared : learner -> its recorded runs over the same stream, one for each seed: a picture with
+        confidence bands, and a table.
+    sample_seconds : time between two samples, for rates per hour.
 
     Raises
     ------
     StreamError
-        `run` is no recorded run, or no sample was answered in it.
+        `run` is no recorded run, no sample was answered in it, or what it is compared with is of
+        another stream.
     """
     recorded = Run.from_dict(run)
     provenance = [{"setting": k, "value": _short(v)} for k, v in (settings or {}).items()]
@@ -53,6 +62,8 @@ def write_report(
         "Accuracy and OOD rate over the stream, domains shaded, events marked",
         [
             ("Results", html_table(table)),
+            *_measured(recorded, sample_seconds),
+            *(_compared(compared, sample_seconds) if compared else ()),
             ("Events", _event_log(recorded)),
             (
                 "Provenance",
@@ -63,6 +74,23 @@ def write_report(
         ],
     )
     return write_atomically(path_html, page)
+
+
+def _measured(run: Run, sample_seconds: float) -> Iterable[tuple[str, str]]:
+    """Sections on the run as a whole, and on what was kept of each domain."""
+    (row,) = summary({"": [run]}, sample_seconds)
+    yield "Figures", html_table([{key: value for key, value in row.items() if key != "learner"}])
+    if run.checkpoints:
+        note = "Accuracy on samples held back from the stream, wherever a domain ended."
+        yield "Forgetting", f'<p class="note">{note}</p>' + html_table(forgetting_table(run))
+
+
+def _compared(
+    compared: Mapping[str, Sequence[Mapping[str, Any]]], sample_seconds: float
+) -> Iterable[tuple[str, str]]:
+    runs = {name: [Run.from_dict(each) for each in found] for name, found in compared.items()}
+    image = html_image(band_png(runs), "Accuracy of each learner over the stream, with its band")
+    yield "Compared", image + html_table(summary(runs, sample_seconds))
 
 
 def _short(value: Any) -> Any:

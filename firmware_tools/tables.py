@@ -1,7 +1,9 @@
-"""A table as plain aligned text, for terminals and logs. Not here: HTML, colours, wrapping."""
+"""A table as plain aligned text or as CSV. Not here: HTML, colours, wrapping."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -47,6 +49,32 @@ def is_numeric(rows: Rows, heading: str) -> bool:
     """
     cells = [cell_text(row[heading]) for row in rows if row.get(heading) is not None]
     return all(_NUMBER.match(cell) for cell in cells)
+
+
+def csv_text(rows: Rows) -> str:
+    r"""Lay rows out as CSV (RFC 4180, ends of line ``\n``); a missing value is an empty cell.
+
+    Cells are those of `cell_text`. One that begins like a formula gets an apostrophe before it, or
+    a spreadsheet would run it.
+
+    Examples
+    --------
+    >>> csv_text([{"learner": "a, b", "kB": 1.5}, {"learner": "=1+1"}])
+    'learner,kB\n"a, b",1.5\n\'=1+1,\n'
+    """
+    headings = headings_of(rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([_harmless(cell_text(heading)) for heading in headings])
+    for row in rows:
+        cells = [row.get(heading) for heading in headings]
+        writer.writerow(["" if each is None else _harmless(cell_text(each)) for each in cells])
+    return text.getvalue()
+
+
+def _harmless(cell: str) -> str:
+    is_formula = cell[:1] in ("=", "+", "-", "@") and not _NUMBER.match(cell)
+    return f"'{cell}" if is_formula else cell
 
 
 def format_table(rows: Rows) -> str:

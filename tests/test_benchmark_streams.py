@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
-from benchmarks import continual
+from benchmarks import continual, prequential
 from benchmarks.continual_peers import PEERS
 from benchmarks.features import FeatureSet
 from benchmarks.options import Options
@@ -243,3 +244,18 @@ def test_few_labels_go_to_peers_at_random_and_as_the_runtime_asked(small_world):
     asked = [outcome for _, outcome in found if outcome.method.endswith("labels as asked")]
     assert {outcome.n_labels for outcome in asked} == {found[0][1].n_labels}
     assert len(asked) == 3
+
+
+def test_learners_side_by_side_give_table_csv_runs_and_page(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(prequential, "digit_domains", lambda: toy(40))
+    monkeypatch.setattr(prequential, "FIRST", 40)
+    monkeypatch.setattr(prequential, "NAMES", ("nearest class mean", "fine-tuning"))
+    assert prequential.main(["--quick", "--out", str(tmp_path), "--delay", "2"]) == 0
+    assert "false alarms/h" in capsys.readouterr().out
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"prequential.csv", "prequential.json", "prequential.html"}
+    recorded = json.loads((tmp_path / "prequential.json").read_text())
+    assert list(recorded) == ["edge-runtime", "fine-tuning", "nearest class mean"]
+    assert "Compared" in (tmp_path / "prequential.html").read_text()
+    asked, given = (sum(recorded[name][0]["is_learned"]) for name in list(recorded)[:2])
+    assert abs(asked - given) <= 3

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edge_runtime.errors import EdgeRuntimeError, StreamError
-from edge_runtime.prequential import evaluate
+from edge_runtime.prequential import Probe, evaluate
 from firmware_tools import report
+from firmware_tools.comparison import band_png
 from firmware_tools.plot import png_of, rolling_rate, stretches_of
 from firmware_tools.report import draw_run, write_report
-from firmware_tools.tables import cell_text, format_table
+from firmware_tools.tables import cell_text, csv_text, format_table
 from tests.scripted import ScriptedRuntime, drifting_run, ticking_clock
 
 HOSTILE = [
@@ -126,7 +127,7 @@ def test_the_report_holds_picture_table_events_and_settings(tmp_path):
         assert expected in page.text
     assert "2 of 2" in page.text
     assert "Not listed: 1 strange and 1 label_wanted events." in page.text
-    assert page.tags.count("table") == 3
+    assert page.tags.count("table") == 4
     assert page.tags.count("img") == 1
 
 
@@ -208,3 +209,44 @@ def test_a_table_has_one_printable_line_for_each_row_whatever_is_in_it(rows):
 
 def test_a_cell_is_bounded():
     assert cell_text("x" * 1000) == "x" * 199 + "…"
+
+
+# -- several runs -------------------------------------------------------------------------------
+
+
+def probed(**options):
+    probes = {"day": Probe([1, 2], [1, 1]), HOSTILE[0]: Probe([3], [3])}
+    return drifting_run(probes=probes, **options)
+
+
+def test_a_report_has_figures_forgetting_and_a_comparison(tmp_path):
+    run = probed(clock=ticking_clock())
+    compared = {"edge-runtime": [run.to_dict(), run.to_dict()], HOSTILE[1]: [run.to_dict()]}
+    path = write_report(run.to_dict(), [], tmp_path / "r.html", "t", compared=compared)
+    page = Checker(path.read_text())
+    assert page.tags.count("img") == 2
+    assert "script" not in page.tags
+    for words in ("Figures", "Forgetting", "Compared", "routing %", "91.7 ± 0.0", "50.0 %"):
+        assert words in page.text
+
+
+def test_runs_of_other_streams_are_not_compared(tmp_path):
+    run = drifting_run()
+    other = {"a": [run.to_dict()], "b": [drifting_run(n=50).to_dict(), run.to_dict()]}
+    with pytest.raises(StreamError, match="of one length"):
+        write_report(run.to_dict(), [], tmp_path / "r.html", "t", compared=other)
+    many = {str(i): [run.to_dict()] for i in range(8)}
+    with pytest.raises(StreamError, match="8 learners"):
+        write_report(run.to_dict(), [], tmp_path / "r.html", "t", compared=many)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_learner_is_drawn_as_text(name):
+    assert Image.open(io.BytesIO(band_png({name: [drifting_run()]}))).size == (1920, 736)
+
+
+def test_csv_runs_no_formula_and_keeps_numbers():
+    text = csv_text([{"a": '=HYPERLINK("x")', "b": -1.5}, {"a": "one\ntwo", "b": None}])
+    assert text == 'a,b\n"\'=HYPERLINK(""x"")",-1.5\none two,\n'
+    assert csv_text([]) == "\n"
