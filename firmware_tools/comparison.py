@@ -76,7 +76,7 @@ def _shade(axis: Any, run: Run) -> None:
 
 def _draw(axis: Any, name: str, band: Band, colour: str) -> None:
     label = cell_text(name)[:MAX_NAME].replace("$", r"\$")
-    # Without a name, or with one that begins with an underscore, it would be left out of the legend.
+    # Without a name, or with one that begins with an underscore, it would not be in the legend.
     label = f" {label}" if label[:1] in ("", "_") else label
     axis.plot(band.place, band.mean, color=colour, linewidth=2, zorder=4, label=label)
     axis.fill_between(band.place, band.low, band.high, color=colour, alpha=0.2, linewidth=0)
