@@ -1,6 +1,7 @@
 """Which labels to ask for: those that would help, the most telling first, within a budget.
 
-A label would help while its class has fewer than it may cost, and no more than the others. Of the
+A label would help while its class seems to have fewer than it may cost, and no more than the
+others. Of the
 samples that would help, the half is asked for that is uncertain, or unlike what has been asked.
 """
 
@@ -36,20 +37,24 @@ class LabelRequests:
         return self.labelled.total()
 
     @property
-    def has_full_class(self) -> bool:
-        """Whether a class has all the labels that it may cost."""
-        return max(self.labelled.values(), default=0) >= self.settings.labels_per_class
+    def is_full(self) -> bool:
+        """Whether all labels have come that the classes met so far may cost together."""
+        return 0 < self._most <= self.n_labels
+
+    @property
+    def _most(self) -> int:
+        return self.settings.labels_per_class * len(self.labelled)
 
     def would_help(self, seems: int, is_stranger_to_young: bool) -> bool:
-        """Whether a label of this class is missing, and cannot exceed what a class may cost."""
-        on_the_way, most = len(self.asked), max(self.labelled.values(), default=0)
-        if most + on_the_way >= self.settings.labels_per_class:
-            return False  # all on the way could be of the same class
+        """Whether a label of this class is missing, and within what the classes may cost."""
+        limit = self.settings.labels_per_class
+        if self.n_labels + len(self.asked) >= max(self._most, limit):
+            return False
         if is_stranger_to_young:
             return True  # what it seems to be is no guide: it may be a class not met before
         alike = sum(1 for other in self.asked.values() if other == seems)
         fair_share = self.n_labels / max(len(self.labelled), 1)
-        return self.labelled[seems] + alike <= fair_share + 1
+        return self.labelled[seems] + alike <= min(fair_share + 1, limit - 1)
 
     def is_telling(self, tells: float) -> bool:
         """Whether a sample tells more than most lately; `tells` is higher for more telling ones."""
@@ -74,9 +79,9 @@ class LabelRequests:
             self._when.append(now_s)
 
     def answered(self, sample_id: int, k: int) -> None:
-        """A label has come; it counts if it was asked for."""
-        if self.asked.pop(sample_id, None) is not None:
-            self.labelled[k] += 1
+        """A label has come, asked for or not."""
+        self.asked.pop(sample_id, None)
+        self.labelled[k] += 1
 
     def forget(self, sample_id: int) -> None:
         """A sample has left the buffer: its label can no longer come."""

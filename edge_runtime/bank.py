@@ -30,6 +30,7 @@ class Answer:
     ood_score: float = 0.0  # strangeness for that slot; higher is stranger
     p_value: float = 1.0  # for that slot
     n_scores: int = 0  # calibration scores that the p-value was ranked against
+    n_labels: int = 0  # labels that the slot has learned
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,7 @@ class SlotBank:
                 ood_score=scores[row],
                 p_value=p_values[row],
                 n_scores=len(self.slots[claim].calibration),
+                n_labels=self.slots[claim].n_labels,
             )
             for row, claim in enumerate(claims.tolist())
         ]

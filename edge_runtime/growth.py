@@ -26,7 +26,7 @@ MAX_COLLECTED = 512
 # Samples between two looks whether there is room for a slot, after there was none.
 ROOM_EVERY = 64
 # Labels of a class up to which a slot hardly knows it.
-HARDLY_KNOWN = 10
+HARDLY_KNOWN = 5
 
 
 class Growth:

@@ -100,7 +100,7 @@ class Learning(RuntimeParts):
         slot = bank.new_slot().start(features, y)
         bank.add(slot)
         bank.guard.on_grown(slot.number, features, y)
-        self._policy.on_calibrated(len(slot.calibration), slot.number)
+        self._policy.on_calibrated(len(slot.calibration), slot.number, slot.labelled())
         return [grown_event(slot, None, sample_id), *bank.keep_budget(sample_id)]
 
     def _learn_in_slot(self, sample: PendingSample, k: int, sample_id: int) -> list[Event]:
@@ -110,5 +110,5 @@ class Learning(RuntimeParts):
         slot = bank.get(sample.slot) if sample.slot is not None else bank.slots[0]
         events = learn_guarded(bank, slot, sample, k, sample_id) + bank.keep_budget(sample_id)
         slot = bank.get(slot.number)
-        self._policy.on_calibrated(len(slot.calibration), slot.number)
+        self._policy.on_calibrated(len(slot.calibration), slot.number, slot.labelled())
         return events

@@ -70,6 +70,12 @@ class PendingSamples:
             "samples are kept; raise pending_samples if labels come later than that"
         )
 
+    def newest(self, n: int, slot: int) -> npt.NDArray[np.float32]:
+        """Features (m, d) of those of the newest `n` samples that a slot claimed."""
+        last = (self._samples.get(i) for i in range(max(self._next_id - n, 0), self._next_id))
+        rows = [each.features for each in last if each is not None and each.slot == slot]
+        return np.array(rows, np.float32)
+
     def spoil_last(self, n: int) -> None:
         """Mark the newest samples: they came from a sensor that is found broken only now."""
         for sample_id in range(self._next_id - n, self._next_id):

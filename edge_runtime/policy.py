@@ -5,7 +5,7 @@ no clock: times come in as arguments. Every threshold is in `thresholds`.
 
     state      what is done in it                            leaves it when             for
     ---------  --------------------------------------------  -------------------------  --------
-    learning   every label is asked for and learned          the rate can be promised   stable
+    learning   every label is asked for and learned          the rate can be promised   growing
     stable     labels are learned where they belong          evidence of change grows   suspect
     suspect    labels are held back from slots               it is gone: they are       stable
                                                              learned after all
@@ -29,6 +29,7 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -36,6 +37,7 @@ import numpy as np
 from edge_runtime.asking import LabelRequests
 from edge_runtime.bank import Answer
 from edge_runtime.records import Event
+from edge_runtime.reference import References
 from edge_runtime.thresholds import PolicySettings
 from hdc.drift import DriftDetector, ErrorDetector
 
@@ -50,7 +52,7 @@ LabelUse = Literal["learn", "hold", "collect", "decide"]
 Verdict = Literal["wait", "grow", "adapt", "reject"]
 
 TABLE: Mapping[tuple[State, Cause], State] = {
-    ("learning", "calibrated"): "stable",
+    ("learning", "calibrated"): "growing",
     ("stable", "suspicion"): "suspect",
     ("suspect", "relief"): "stable",
     ("stable", "alarm"): "asking",
@@ -68,6 +70,7 @@ TABLE: Mapping[tuple[State, Cause], State] = {
     ("full", "room"): "stable",
 }
 
+NONE: Mapping[int, int] = MappingProxyType({})
 COUNTS = ("_rest", "_elsewhere", "_suspected", "_since_alarm", "_n_trials")
 
 
@@ -81,6 +84,10 @@ class Policy:
         self.is_gradual = False  # whether the last alarm was long in coming
         self.requests = LabelRequests(settings)
         self._detector = DriftDetector(settings.drift_run_length)
+        # The same of p-values, and of certainties, among those of the slot at rest.
+        self._relative = DriftDetector(settings.drift_run_length)
+        self._doubts = DriftDetector(settings.drift_run_length)
+        self._p_values, self._certainties = References(), References()
         self._errors = ErrorDetector(settings.drift_run_length)
         self._strange: deque[bool] = deque(maxlen=settings.calm_window)
         self._rest = self._elsewhere = self._suspected = 0
@@ -90,13 +97,20 @@ class Policy:
         """Take the step of the table; a cause that it does not name here leads to `stable`."""
         self.state = TABLE.get((self.state, cause), "stable")
         if self.state == "stable" or cause == "no room":
-            self._detector.reset()
-            self._errors.reset()
+            self._forget_evidence()
             self._strange.clear()
             self._elsewhere = self._suspected = 0
         if self.state in ("stable", "asking", "full"):
             self._since_alarm = self._n_trials = 0
             self.requests.start_anew()
+
+    def _forget_evidence(self) -> None:
+        for detector in self._detectors:
+            detector.reset()
+
+    @property
+    def _detectors(self) -> tuple[DriftDetector | ErrorDetector, ...]:
+        return self._detector, self._relative, self._doubts, self._errors
 
     # -- samples ----------------------------------------------------------------------------
 
@@ -116,7 +130,7 @@ class Policy:
         if self.state == "asking":
             self._detector.update(p_value, answer.n_scores)
         else:
-            events += self._watch(sample_id, p_value, slot, answer.n_scores)
+            events += self._watch(sample_id, answer, slot)
         if self.state in ("asking", "growing", "adapting"):
             events += self._ask(sample_id, slot, seems, tells, now_s)
         return events, any(event.kind == "label_wanted" for event in events)
@@ -132,7 +146,7 @@ class Policy:
         message = f"unlike all but {p_value:.1%} of what slot {slot} knows"
         return [Event("strange", sample_id, message, slot, evidence)]
 
-    def _watch(self, sample_id: int, p_value: float, slot: int, n_scores: int) -> list[Event]:
+    def _watch(self, sample_id: int, answer: Answer, slot: int) -> list[Event]:
         """Follow the stream between slots, and raise the alarm when strangers go on."""
         events = []
         if self.slot is None:
@@ -147,18 +161,35 @@ class Policy:
         is_ripe = self.state not in ("growing", "adapting") or (
             self._strange_share >= self.settings.filling_strangers
         )
-        is_alarm = self._detector.update(p_value, n_scores)
-        if is_alarm and is_ripe and not self._rest:
-            share, n = self._strange_share, len(self._strange)
+        share, n = self._strange_share, len(self._strange)
+        if self._notices(answer, slot) and is_ripe and not self._rest:
             message = f"{share:.0%} of the last {n} samples are strange"
             return [*events, self._alarm(sample_id, slot, message)]
         self._suspect()
         return events
 
+    def _notices(self, answer: Answer, slot: int) -> bool:
+        """Whether samples say that the world has changed: as such, or unlike those at rest.
+
+        In a new domain that lies inside an old one samples are not strange, but answers are less
+        certain than they used to be.
+        """
+        is_alarm = self._detector.update(answer.p_value, answer.n_scores)
+        if self.state not in ("stable", "suspect", "full"):
+            return is_alarm
+        certainty = float(answer.probabilities.max(initial=0.0))
+        for values, value, detector in (
+            (self._p_values, answer.p_value, self._relative),
+            (self._certainties, certainty, self._doubts),
+        ):
+            ranked = values.rank(slot, answer.n_labels, value)
+            if ranked is not None:
+                is_alarm |= detector.update(*ranked)
+        return is_alarm
+
     def _suspect(self) -> None:
         """Grow suspicious, or be relieved."""
-        evidence = self._detector.evidence
-        is_suspicious = evidence >= self.settings.suspect_run_length and not self._rest
+        is_suspicious = self._unlike >= self.settings.suspect_run_length and not self._rest
         self._suspected = self._suspected + 1 if is_suspicious else 0
         if self.state == "stable" and is_suspicious:
             self.state = TABLE["stable", "suspicion"]
@@ -181,8 +212,7 @@ class Policy:
             "suspected_samples": self._suspected,
         }
         self._go("alarm")
-        self._detector.reset()
-        self._errors.reset()
+        self._forget_evidence()
         return Event("drift", sample_id, message, slot, evidence)
 
     def _ask(
@@ -215,17 +245,20 @@ class Policy:
         return (
             self._since_alarm >= self.settings.calm_window
             and sum(self._strange) <= self.settings.calm_strangers
-            and self._evidence < self.settings.suspect_run_length
+            and self._unlike < self.settings.suspect_run_length
+            and self._errors.evidence < self.settings.suspect_run_length
         )
 
     @property
-    def _evidence(self) -> float:
-        return max(self._detector.evidence, self._errors.evidence)
+    def _unlike(self) -> float:
+        """Evidence that samples are unlike what slots know."""
+        detectors = (self._detector, self._relative, self._doubts)
+        return max(detector.evidence for detector in detectors)
 
     def _is_complete(self) -> bool:
         """Whether a class has all its labels, or no more can be waited for."""
         late = self._since_alarm >= self.settings.patience_samples
-        return late or self.requests.has_full_class
+        return late or self.requests.is_full
 
     # -- labels -----------------------------------------------------------------------------
 
@@ -245,7 +278,7 @@ class Policy:
         if self.state not in ("stable", "suspect", "full", "asking") or n_stated == 0:
             return []
         # Where samples look as they always have, it is the labels that are odd: see `guard`.
-        is_unlike = self._detector.evidence >= self.settings.suspect_run_length
+        is_unlike = self._unlike >= self.settings.suspect_run_length
         if self.state != "asking" and not is_unlike:
             self._errors.reset()
             return []
@@ -268,18 +301,23 @@ class Policy:
         """A sample has left the buffer: its label can no longer come."""
         self.requests.forget(sample_id)
 
-    def on_calibrated(self, n_scores: int, slot: int) -> None:
-        """Leave `learning` once the first slot can keep the promised rate."""
+    def on_calibrated(self, n_scores: int, slot: int, labelled: Mapping[int, int] = NONE) -> None:
+        """Leave `learning` once the first slot can keep the promised rate.
+
+        `labelled` are the labels it has of each class: it is filled up with more where few came.
+        """
         if self.state == "learning" and n_scores >= self.settings.calibration_samples:
             self._go("calibrated")
             self.slot = slot
+            self.requests.labelled = Counter(labelled)
+            if not labelled or self.requests.is_full:
+                self._go("filled")
 
     def on_broken(self) -> None:
         """The sensor is found broken: what it said lately is no evidence."""
         if self.state in ("stable", "suspect", "full"):
             self.state = TABLE.get((self.state, "relief"), self.state)
-            self._detector.reset()
-            self._errors.reset()
+            self._forget_evidence()
             self._strange.clear()
             self._suspected = 0
 
@@ -297,8 +335,9 @@ class Policy:
             "counts": [getattr(self, name) for name in COUNTS],
             "labelled": sorted(self.requests.labelled.items()),
             "strange": [int(each) for each in self._strange],
-            "drift": self._detector.sums.tolist(),
-            "errors": self._errors.sums.tolist(),
+            "sums": [each.sums.tolist() for each in self._detectors],
+            "p_values": self._p_values.to_state(),
+            "certainties": self._certainties.to_state(),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -317,7 +356,9 @@ class Policy:
             setattr(self, name, int(count))
         self.requests.labelled = Counter({int(k): int(n) for k, n in saved["labelled"]})
         self._strange.extend(bool(each) for each in saved["strange"])
-        for detector, sums in ((self._detector, saved["drift"]), (self._errors, saved["errors"])):
+        self._p_values.restore(saved["p_values"])
+        self._certainties.restore(saved["certainties"])
+        for detector, sums in zip(self._detectors, saved["sums"], strict=True):
             detector.sums = np.array(sums, np.float64).reshape(detector.sums.shape)
 
     # -- the verdict ------------------------------------------------------------------------
@@ -374,6 +415,5 @@ class Policy:
         was_asking = self.state == "asking"
         self._go(verdict if has_room or not was_asking else "no room")
         if was_asking and self.state in ("growing", "adapting"):
-            self._detector.reset()
-            self._errors.reset()
+            self._forget_evidence()
             self._strange.clear()

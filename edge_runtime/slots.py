@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.calibration import SlotCalibration
+from edge_runtime.following import Follower
 from edge_runtime.labelled import Classes, LabelledSet, Matrix
 from hdc.hypervector import hamming
 from hdc.projection import SignedHadamard
@@ -81,6 +82,7 @@ class Slot:
         # What the router has to take note of: refits, and classes whose means have moved since.
         self.revision = 0
         self.moved: set[int] = set()
+        self.follower = Follower(self.domain.n_features)
         self._bits = np.zeros((0, settings.n_dims // 64), np.uint64)
 
     # -- learning ---------------------------------------------------------------------------
@@ -111,6 +113,7 @@ class Slot:
         """Learn one labelled sample of this domain."""
         from adaptors import QuantisedClassifier
 
+        x = self.follower.correct(x[None], self.domain)[0]
         self.n_labels += 1
         if self.young is not None:
             self.young.add(x, k)
@@ -119,7 +122,8 @@ class Slot:
                 if self.young.is_full:
                     self.young = self.parent = None
                 return
-        scores = self.score(x[None], max(k + 1, len(self.domain.counts)))
+        framed = self.domain.frame(x[None])
+        scores = self.score_framed(framed, max(k + 1, len(self.domain.counts)))
         self.moved.add(k)
         if self.adaptor is not None and k not in self.adaptor.classes_:
             self.adaptor = None  # taught one class alone it would unlearn the others
@@ -130,6 +134,21 @@ class Slot:
         self.calibration.add(float(scores.nonconformity[0]))
         if self.adaptor is not None and not isinstance(self.adaptor, QuantisedClassifier):
             self.adaptor.partial_fit(self.domain.standardise(x[None]), np.array([k]))
+
+    def follow(self, x: npt.NDArray[np.float32], k: int, rate: float, limit: float) -> None:
+        """Let the frame follow a known sample that seems to be of class `k`; see `following`."""
+        corrected = self.follower.correct(x[None], self.domain)
+        residual = self.domain.standardise(corrected)[0] - self.domain.class_means[k]
+        self.follower.follow(residual, rate, limit)
+
+    def revert_if_better(self, X: Matrix) -> bool:
+        """Take the frame's shift back if features (n, d) are less strange without it."""
+        n_classes = len(self.domain.counts)
+        with_shift = self.score(X, n_classes).p_values.mean()
+        without = self.score_framed(self.domain.frame(X), n_classes).p_values.mean()
+        if without > with_shift:
+            self.follower.revert()
+        return not self.follower.has_moved
 
     def fit_adaptor(self, X: Matrix, y: Classes) -> TargetProjectionClassifier:
         """An adaptor trained on a labelled batch in the frame of this domain."""
@@ -150,7 +169,7 @@ class Slot:
         copy.calibration = SlotCalibration.from_state(
             self.calibration.to_state(), self.settings.calibration_scores
         )
-        copy.adaptor = self.adaptor
+        copy.adaptor, copy.follower = self.adaptor, self.follower
         return copy
 
     def absorb(self, other: Slot) -> None:
@@ -201,6 +220,7 @@ class Slot:
 
     def score(self, X: Matrix, n_classes: int) -> SlotScores:
         """Similarity, strangeness and class probabilities of features (n, d)."""
+        X = self.follower.correct(X, self.domain)
         return self.score_framed(self.domain.frame(X), n_classes)
 
     def score_framed(self, framed: Framed, n_classes: int) -> SlotScores:
@@ -232,6 +252,11 @@ class Slot:
             logits[:, proved] += np.log(np.maximum(probabilities, 1e-6))
         return log_softmax(logits)
 
+    def labelled(self) -> dict[int, int]:
+        """Labels of each class that it knows."""
+        counts = self.domain.counts.tolist()
+        return {k: n for k, n in enumerate(counts) if n}
+
     @property
     def is_quantised(self) -> bool:
         """Whether it is kept in fewer bits."""
@@ -256,7 +281,15 @@ class Slot:
         """Bytes of everything this slot has learned and holds."""
         adaptor = self.adaptor.n_bytes_ if self.adaptor is not None else 0
         young = self.young.n_bytes if self.young is not None else 0
-        return self.domain.n_bytes + self._bits.nbytes + self.calibration.n_bytes + adaptor + young
+        shift = self.follower.shift.nbytes
+        return (
+            shift
+            + self.domain.n_bytes
+            + self._bits.nbytes
+            + self.calibration.n_bytes
+            + adaptor
+            + young
+        )
 
     # -- state ------------------------------------------------------------------------------
 
@@ -266,6 +299,8 @@ class Slot:
         arrays |= {f"calibration/{k}": v for k, v in self.calibration.to_state().items()}
         if self.young is not None:
             arrays |= {f"young/{k}": v for k, v in self.young.to_state().items()}
+        if self.follower.has_moved:
+            arrays["shift"] = self.follower.shift
         parent = -1 if self.parent is None else self.parent.number
         arrays["scalars"] = np.array(
             [self.number, self.n_labels, self.cross_accuracy, self.seed, parent, self.revision],
@@ -302,6 +337,11 @@ class Slot:
             if young
             else None
         )
+        if "shift" in state:
+            if state["shift"].shape != (slot.domain.n_features,):
+                raise ValueError(f"slot {slot.number} has a shift of {state['shift'].shape}")
+            slot.follower.shift = np.array(state["shift"], np.float32)
+            slot.follower.has_moved = True
         slot.n_labels = slot._n_fitted = int(n_labels)
         slot.cross_accuracy, slot.revision = cross_accuracy, int(revision)
         slot.derive_prototypes()

@@ -54,16 +54,20 @@ class Stepping(Learning):
 
     def peek_many(self, X: Sequence[Any]) -> list[Prediction]:
         """`peek` at many samples at once."""
-        return [self._prediction(-1, answer, False, []) for answer in self._read(X, False)[1]]
+        answers = self.bank.answer(self._reader.read(X), len(self.classes))
+        return [self._prediction(-1, answer, False, []) for answer in answers]
 
     def _take(self, X: Sequence[Any], now_s: float | None) -> list[Prediction]:
-        features, answers = self._read(X, True)
-        rows = zip(X, features, answers, strict=True)
-        return [self._take_row(*row, now_s) for row in rows]
-
-    def _read(self, X: Sequence[Any], is_stream: bool) -> tuple[Matrix, list[Answer]]:
         features = self._reader.read(X)
-        return features, self.bank.answer(features, len(self.classes), is_stream=is_stream)
+        if self._policy.settings.follow_rate and len(X) > 1:  # each moves what answers the next
+            rows = zip(X, features, strict=True)
+            return [self._take_row(raw, x, self._answers(x[None])[0], now_s) for raw, x in rows]
+        answers = self._answers(features)
+        together = zip(X, features, answers, strict=True)
+        return [self._take_row(*row, now_s) for row in together]
+
+    def _answers(self, features: Matrix) -> list[Answer]:
+        return self.bank.answer(features, len(self.classes), is_stream=True)
 
     def _take_row(self, raw: Any, x: Matrix, answer: Answer, now_s: float | None) -> Prediction:
         """Let the policy see one answered sample, and keep it for its label."""
@@ -78,6 +82,7 @@ class Stepping(Learning):
             noticed, wants_label = self._policy.observe(sample_id, answer, seems, tells, now)
             events += noticed
             self._explain(noticed)
+            self._follow(x, answer, noticed)
         pending = PendingSample(x.copy(), answer.slot, answer.best, float(certainty), is_faulty)
         forgotten = self._pending.add(pending)
         if forgotten is not None:
@@ -89,6 +94,19 @@ class Stepping(Learning):
         self._counters["strange"] += is_strange
         self._counters["asked"] += wants_label
         return self._prediction(sample_id, answer, wants_label, events)
+
+    def _follow(self, x: Matrix, answer: Answer, noticed: Sequence[Event]) -> None:
+        """Let the claiming slot's frame follow a known sample; go back if that led astray."""
+        settings = self._policy.settings
+        if answer.slot is None or settings.follow_rate == 0:
+            return
+        slot = self.bank.get(answer.slot)
+        if any(event.kind == "drift" for event in noticed):
+            recent = self._pending.newest(settings.calm_window, slot.number)
+            if len(recent) and slot.follower.has_moved:
+                slot.revert_if_better(recent)
+        elif self._policy.state != "asking" and answer.p_value > settings.false_alarm_rate:
+            slot.follow(x, answer.best, settings.follow_rate, settings.follow_limit)
 
     def _look_at_sensor(self, raw: Any, x: Matrix, sample_id: int) -> list[Event]:
         """Say once that the sensor is broken, and once that it is not any more."""

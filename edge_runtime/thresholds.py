@@ -14,7 +14,8 @@ class PolicySettings:
     # Known samples between two false drift alarms, on average, at the least: at one sample a
     # second, one in a day.
     drift_run_length: float = 100_000.0
-    # Labels of one class that a new domain may cost: what a person answers without anger.
+    # Labels that each class of a new domain may cost, on average over its classes: what a person
+    # answers without anger. No more are asked of a class than it seems to have.
     labels_per_class: int = 10
     # Samples after an alarm within which labels must come; later, what came has to do.
     patience_samples: int = 1000
@@ -54,9 +55,10 @@ class PolicySettings:
     # Share of samples at the end of a channel's range that means saturation; measured over twice
     # as many samples as `stuck_samples`.
     saturated_share: float = 0.5
-    # Share by which the frame of a slot follows each known sample without its label; 0 is off.
-    # A drift over a thousand samples is followed, the mix of classes in a hundred is not.
-    follow_rate: float = 0.004
+    # Share by which the frame of a slot follows each known sample without its label; 0 is off, as
+    # a new domain that lies inside an old one would be followed too. 0.004 follows what takes a
+    # thousand samples, and not the mix of classes in a hundred.
+    follow_rate: float = 0.0
     # How far a frame may follow, root mean square over features in standard deviations: beyond
     # that it is no longer the same domain, and labels must say so.
     follow_limit: float = 1.0

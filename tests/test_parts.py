@@ -16,6 +16,7 @@ from edge_runtime.guard import Guard
 from edge_runtime.labelled import LabelledSet
 from edge_runtime.pending import PendingSample, PendingSamples
 from edge_runtime.policy import PolicySettings
+from edge_runtime.reference import References
 from edge_runtime.router import StreamPrior, weigh
 from edge_runtime.slots import SlotSettings
 from tests.domains import domain
@@ -179,3 +180,23 @@ def test_a_stream_that_stays_lends_its_past_and_one_that_jumps_does_not() -> Non
     again = StreamPrior()
     again.restore(prior.to_state())
     np.testing.assert_array_equal(again.before([0, 1]), prior.before([0, 1]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ranks_among_a_slots_own_p_values_are_uniform_whatever_they_are(seed: int) -> None:
+    rng, references = np.random.default_rng(seed), References()
+    ranked = [references.rank(0, 100, float(p)) for p in rng.beta(4, 1, size=3000)]
+    ranks = np.array([each[0] for each in ranked[400:] if each is not None])
+    assert abs(np.mean(ranks <= 0.5) - 0.5) < 0.15
+    lower = [references.rank(0, 100, float(p)) for p in rng.beta(2, 2, size=100)]
+    assert np.mean([each[0] for each in lower if each is not None]) < 0.3
+
+
+def test_references_start_anew_when_a_slot_has_learned_and_survive_their_state() -> None:
+    references = References()
+    for i in range(100):
+        references.rank(0, 100, i / 100)
+    again = References()
+    again.restore(references.to_state())
+    assert again.rank(0, 100, 0.5) == references.rank(0, 100, 0.5)
+    assert references.rank(0, 120, 0.5) is None
