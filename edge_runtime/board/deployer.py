@@ -10,7 +10,6 @@ worker alive. Time is an argument. Not here: the wire, and who may ask (`agent`)
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
@@ -19,7 +18,7 @@ from edge_runtime.board.images import TRIAL_S, ImageStore
 from edge_runtime.board.journal import Journal
 from edge_runtime.board.record import Deployment, Now, Phase, StoreError
 from edge_runtime.board.runner import Runner
-from edge_runtime.board.selftest import Places, TestRequest, Verdict, run_self_test
+from edge_runtime.board.selftest import Job, Places, TestRequest, begin_self_test
 from edge_runtime.board.worker import Order
 
 TEST_S: Final = 25.0
@@ -28,8 +27,6 @@ MIN_JUDGED: Final = 20  # samples, before a pack on trial is judged by those tha
 HEALTHY_S: Final = 5.0  # a permanent candidate that has run so long is confirmed
 RETRY_S: Final = 5.0
 BACKOFF_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
-
-Job = Callable[[], "Verdict | None"]
 
 
 class Launch(Protocol):
@@ -51,23 +48,6 @@ class DeployerSettings:
     test_s: float = TEST_S
 
 
-def test_in_thread(request: TestRequest, timeout_s: float) -> Job:
-    """Run a self-test beside the loop; the job's answer is None until it has one."""
-    verdicts: list[Verdict] = []
-
-    def run() -> None:
-        try:
-            verdicts.append(run_self_test(request, timeout_s=timeout_s))
-        except Exception as error:  # whatever it is: no verdict is no pass
-            verdicts.append(Verdict(False, f"the self-test could not run: {error}"))
-
-    threading.Thread(target=run, daemon=True).start()
-    return lambda: verdicts[0] if verdicts else None
-
-
-test_in_thread.__test__ = False  # type: ignore[attr-defined]  # no test, whatever its name
-
-
 class Deployer:
     """Keeps the worker of the right deployment running, and takes updates through their steps."""
 
@@ -78,7 +58,7 @@ class Deployer:
         settings: DeployerSettings,
         *,
         launch: Launch = Runner,
-        begin_test: Callable[[TestRequest, float], Job] = test_in_thread,
+        begin_test: Callable[[TestRequest, float], Job] = begin_self_test,
     ) -> None:
         self.store, self._journal, self._settings = store, journal, settings
         self._launch, self._begin_test = launch, begin_test

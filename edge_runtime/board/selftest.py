@@ -16,7 +16,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -96,6 +97,23 @@ def run_self_test(
                 return Verdict(False, f"cannot start the self-test: {error}")
             status = _wait(child, timeout_s)
             return _judge(status, _tail(out), _tail(log), timeout_s)
+
+
+Job = Callable[[], "Verdict | None"]
+
+
+def begin_self_test(request: TestRequest, timeout_s: float) -> Job:
+    """Run a self-test beside the caller's loop; the job's answer is None until it has one."""
+    verdicts: list[Verdict] = []
+
+    def run() -> None:
+        try:
+            verdicts.append(run_self_test(request, timeout_s=timeout_s))
+        except Exception as error:  # whatever it is: no verdict is no pass
+            verdicts.append(Verdict(False, f"the self-test could not run: {error}"))
+
+    threading.Thread(target=run, daemon=True).start()
+    return lambda: verdicts[0] if verdicts else None
 
 
 def _wait(child: subprocess.Popen[bytes], timeout_s: float) -> int | None:

@@ -7,7 +7,6 @@ what a host may read. Not here: processes, sockets, threads (`worker`), the wire
 from __future__ import annotations
 
 import hashlib
-import io
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from typing import Any, Final, cast, get_args
 import numpy as np
 
 from edge_runtime import state
+from edge_runtime.board.capture import MAX_CAPTURED, Captured, CommandError
 from edge_runtime.board.files import Files
 from edge_runtime.errors import EdgeRuntimeError, LabelError
 from edge_runtime.persistence import UndoTo
@@ -26,11 +26,6 @@ from edge_runtime.runtime import EdgeRuntime
 SAVE_S: Final = 30.0  # labels are dear; generations wear an SD card
 RETRY_SAVE_S: Final = 10.0
 MAX_NEWS: Final = 1000  # rows, events: what is not fetched in time is counted as lost
-MAX_CAPTURED: Final = 256
-
-
-class CommandError(EdgeRuntimeError, ValueError):
-    """A command that cannot be carried out; says why."""
 
 
 @dataclass(frozen=True)
@@ -45,50 +40,6 @@ class ServiceSettings:
 
     save_s: float = SAVE_S
     capture_bytes: int = 0
-
-
-class Captured:
-    """Raw inputs of samples that were strange or asked about; bounded, and off until asked for."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
-        self.wanted = 0  # samples still to be recorded
-        self._samples: OrderedDict[int, Any] = OrderedDict()
-        self._n_bytes = 0
-
-    def offer(self, sample: int, x: Any) -> bool:
-        """Record one sample if a recording is going on; True when it is complete by that."""
-        if not self.wanted:
-            return False
-        array = np.array(x)
-        if array.dtype.kind not in "fiub" or array.nbytes > self.max_bytes:
-            return False
-        self._samples[sample] = array
-        self._n_bytes += array.nbytes
-        while self._n_bytes > self.max_bytes or len(self._samples) > MAX_CAPTURED:
-            self._n_bytes -= self._samples.popitem(last=False)[1].nbytes
-        self.wanted -= 1
-        return self.wanted == 0
-
-    def one(self, sample: int) -> bytes:
-        """One sample as an .npy file."""
-        if sample not in self._samples:
-            raise CommandError(f"sample {sample} was not captured, or is forgotten")
-        out = io.BytesIO()
-        np.save(out, self._samples[sample], allow_pickle=False)
-        return out.getvalue()
-
-    def all(self) -> bytes:
-        """Every sample held, by id, as an .npz file."""
-        out = io.BytesIO()
-        named: dict[str, Any] = {str(sample): x for sample, x in self._samples.items()}
-        np.savez(out, **named)
-        return out.getvalue()
-
-    def status(self) -> dict[str, int]:
-        """What is held and allowed."""
-        samples = len(self._samples)
-        return {"samples": samples, "wanted": self.wanted, "max_bytes": self.max_bytes}
 
 
 class RuntimeService:

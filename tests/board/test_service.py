@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from edge_runtime import state
+from edge_runtime.board.capture import MAX_CAPTURED
 from edge_runtime.board.files import Files
-from edge_runtime.board.service import MAX_CAPTURED, MAX_NEWS, RuntimeService, ServiceSettings
+from edge_runtime.board.service import MAX_NEWS, RuntimeService, ServiceSettings
 from edge_runtime.records import Event
 from edge_runtime.runtime import EdgeRuntime
 from edge_runtime.stream import BadSample
