@@ -21,8 +21,8 @@ class Forgetting(Persistence):
 
         Parameters
         ----------
-        purge : also save, and delete all generations that know the class, the state as delivered
-            among them. Without it they stay, so that the removal can be undone.
+        purge : delete all generations that know the class, the state as delivered among them.
+            Without it they stay, so that the removal, which is saved at once, can be undone.
 
         Raises
         ------
@@ -41,12 +41,13 @@ class Forgetting(Persistence):
         for part in (self._pending, self._growth, self._policy.requests):
             part.remove_class(k)
         gone = self._remove_from_slots(k)
-        self._has_unsaved = True
         evidence = {"label": label, "labels": n_labels, "slots_gone": len(gone), "purged": purge}
-        if purge and self._directory is not None:
-            self._before_growth = None
+        self._has_unsaved = True
+        if self._directory is not None:
+            self._before_growth = None if purge else self._before_growth
             newest = self.save(self._directory)
-            state.remove_before(self._directory, newest)
+            if purge:
+                state.remove_before(self._directory, newest)
         where = f", and with it slots {gone} that knew nothing else" if gone else ""
         message = f"class {label!r} of {n_labels} labels is forgotten{where}"
         return [Event("forgotten", self._pending.next_id, message, None, evidence)]

@@ -31,6 +31,7 @@ class Learning(RuntimeParts):
         sample = self._pending.get(sample_id)
         (k,), classes = indices_of([label], self.classes)
         self.bank.check_class_fits(k)
+        self._note_label(sample_id)
         self.classes = classes
         self._pending.remove(sample_id)
         self._counters["labels"] += 1
@@ -89,6 +90,7 @@ class Learning(RuntimeParts):
         features, y = self._reader.read(X), np.array(indices)
         bank = self.bank
         bank.check_class_fits(len(classes) - 1)
+        self._note_label(None, len(y))
         self.classes = classes
         self._counters["labels"] += len(y)
         self._has_unsaved = True

@@ -19,9 +19,10 @@ from edge_runtime.classes import indices_of
 from edge_runtime.features import FeatureReader
 from edge_runtime.growth import MAX_COLLECTED, Growth
 from edge_runtime.guard import Guard
+from edge_runtime.journal import Journal, LostLabels
 from edge_runtime.pending import PendingSamples
 from edge_runtime.policy import Policy, PolicySettings
-from edge_runtime.records import Label
+from edge_runtime.records import Event, Label
 from edge_runtime.sensors import SensorWatch
 from edge_runtime.slots import Slot, SlotSettings
 
@@ -70,6 +71,10 @@ class RuntimeParts:
         self._growth = Growth(self._policy, self._before_growing)
         self._directory: Path | None = None
         self._has_unsaved = False
+        self.lost_labels: LostLabels | None = None
+        self._journal: Journal | None = None
+        self._noted: tuple[int | None, int] = None, 0  # the label that is being learned
+        self._news: list[Event] = []  # told with the next sample
         self._before_growth: int | None = None  # the generation before the last growth
         self.damaged: tuple[str, ...] = ()
         _, self.classes = indices_of(classes or (), ())
@@ -108,6 +113,9 @@ class RuntimeParts:
             guard=Guard(self._policy.settings, self._reader.n_features, seed),
         )
         return self._bank
+
+    def _note_label(self, sample_id: int | None, n_labels: int = 1) -> None:
+        """A label, or a batch of them, is about to be learned."""
 
     def _before_growing(self) -> None:
         """A slot is about to be added: a good time to save."""
@@ -190,6 +198,7 @@ class RuntimeParts:
             "bytes_by_part": self.bytes_by_part,
             "budget_bytes": self.options["budget_bytes"],
             "damaged_generations": list(self.damaged),
+            "lost_labels": 0 if self.lost_labels is None else self.lost_labels.count,
             "counters": dict(self._counters),
             "false_alarm_rate": self._policy.settings.false_alarm_rate,
             "current_slot": self._policy.slot,

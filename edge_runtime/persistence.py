@@ -6,16 +6,21 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from edge_runtime import snapshot, state
+from edge_runtime import journal, snapshot, state
 from edge_runtime.errors import StateError
 from edge_runtime.features import FeatureReader
+from edge_runtime.journal import Journal
 from edge_runtime.parts import RuntimeParts
+from edge_runtime.records import Event
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from edge_runtime.encoders.base import Encoder
 
+
+# No sample has an id above this: ids in a damaged journal are not believed.
+MAX_ID = 2**62
 
 UndoTo = Literal["growth", "factory"]
 
@@ -33,13 +38,15 @@ class Persistence(RuntimeParts):
         kept_for = () if self._before_growth is None else (self._before_growth,)
         self.generation = state.save(self._directory, header, arrays, kept_for=kept_for)
         self._has_unsaved = False
+        self._journal = Journal(self._directory, self.generation)
         return self.generation
 
     @classmethod
     def load(cls, directory: str | Path, encoder: Encoder | None = None) -> Self:
         """The newest whole generation in `directory`, ready to go on learning.
 
-        Damaged generations are named in `damaged` and in a warning.
+        Damaged generations are named in `damaged` and in a warning, and so are labels that came
+        after it was saved: in `lost_labels`, in a warning, and in a `lost` event of the next step.
 
         Raises
         ------
@@ -48,7 +55,33 @@ class Persistence(RuntimeParts):
         EncoderMismatchError
             It was learned on another encoder, or on other taps.
         """
-        return cls._from_generation(state.load(Path(directory)), Path(directory), encoder)
+        saved = state.load(Path(directory))
+        runtime = cls._from_generation(saved, Path(directory), encoder)
+        runtime._tell_lost(journal.read(Path(directory), saved.number))
+        return runtime
+
+    def _tell_lost(self, lost: journal.LostLabels | None) -> None:
+        self.lost_labels = lost
+        if lost is None:
+            return
+        newest = max(lost.sample_ids, default=-1)
+        self._pending.skip_to(max(self._pending.next_id, min(newest, MAX_ID) + 1))
+        evidence = {"labels": lost.count, "generation": lost.generation}
+        named = ", ".join(str(each) for each in lost.sample_ids[-journal.NAMED :])
+        event = Event("lost", self._pending.next_id, lost.message, None, {**evidence, "ids": named})
+        self._news.append(event)
+        warnings.warn(lost.message, stacklevel=3)
+
+    def _note_label(self, sample_id: int | None, n_labels: int = 1) -> None:
+        """Write down a label before it is learned; a full disk does not keep it from that."""
+        self._noted = sample_id, n_labels
+        if self._journal is None:
+            return
+        try:
+            self._journal.note(sample_id, n_labels)
+        except OSError as error:
+            self._journal = None  # until something can be saved again
+            warnings.warn(f"labels are no longer noted: {error}", stacklevel=3)
 
     @classmethod
     def _from_generation(
@@ -74,6 +107,7 @@ class Persistence(RuntimeParts):
         except (KeyError, TypeError, ValueError) as error:
             raise StateError(f"generation {saved.number} does not fit together: {error}") from error
         runtime.generation, runtime._directory = saved.number, directory
+        runtime._journal = Journal(directory, saved.number)
         runtime.damaged = saved.damaged
         for damage in saved.damaged:
             warnings.warn(f"damaged state skipped: {damage}", stacklevel=3)
@@ -128,5 +162,6 @@ class Persistence(RuntimeParts):
         try:
             self._before_growth = self.save(self._directory)
             self._has_unsaved = True
+            self._note_label(*self._noted)  # it is not in there yet
         except OSError as error:
             warnings.warn(f"the state before growing could not be saved: {error}", stacklevel=2)

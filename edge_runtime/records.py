@@ -23,6 +23,7 @@ EventKind = Literal[
     "merged",  # two slots that had become the same are one now
     "quantised",  # memory is full: a slot is kept in fewer bits
     "dropped",  # memory is full: a slot is forgotten
+    "lost",  # labels that came after the generation that was loaded: the process was killed
     "forgotten",  # a class was removed, as the user asked
     "undone",  # a change was taken back, because later labels say that it made things worse
     "doubtful",  # a label contradicts what is certain, and is held back until it is confirmed

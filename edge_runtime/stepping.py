@@ -74,7 +74,8 @@ class Stepping(Learning):
         sample_id = self._pending.next_id
         is_strange = answer.p_value <= self._policy.settings.false_alarm_rate
         certainty = 0.0 if is_strange or answer.best < 0 else answer.probabilities[answer.best]
-        events = self._look_at_sensor(raw, x, sample_id)
+        events, self._news = self._news, []
+        events += self._look_at_sensor(raw, x, sample_id)
         wants_label, is_faulty = False, self._sensor.fault is not None
         if not is_faulty:
             seems, tells = self._growth.seems(x, answer)

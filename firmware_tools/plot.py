@@ -52,6 +52,7 @@ MARKS: Final[Mapping[str, Mark]] = {
     "merged": Mark("merged", "P", "#CC79A7"),
     "quantised": Mark("quantised", "d", "#CC79A7"),
     "dropped": Mark("dropped", "X", "#CC79A7", True),
+    "lost": Mark("labels lost", "4", "#D55E00"),
     "forgotten": Mark("class forgotten", "p", "#000000"),
     "undone": Mark("undone", "<", "#56B4E9", True),
     "doubtful": Mark("label doubted", "1", "#F0E442"),
