@@ -56,6 +56,8 @@ MARKS: Final[Mapping[str, Mark]] = {
     "forgotten": Mark("class forgotten", "p", "#000000"),
     "undone": Mark("undone", "<", "#56B4E9", True),
     "doubtful": Mark("label doubted", "1", "#F0E442"),
+    "broken": Mark("sensor broken", "D", "#000000", True),
+    "repaired": Mark("sensor repaired", "o", "#000000"),
     "rejected": Mark("rejected", "x", "#000000"),
 }
 

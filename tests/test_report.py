@@ -12,9 +12,10 @@ from PIL import Image
 
 from edge_runtime.errors import EdgeRuntimeError, StreamError
 from edge_runtime.prequential import Probe, evaluate
+from edge_runtime.records import EVENT_KINDS
 from firmware_tools import report
 from firmware_tools.comparison import band_png
-from firmware_tools.plot import png_of, rolling_rate, stretches_of
+from firmware_tools.plot import MARKS, png_of, rolling_rate, stretches_of
 from firmware_tools.report import draw_run, write_report
 from firmware_tools.tables import cell_text, csv_text, format_table
 from tests.scripted import ScriptedRuntime, drifting_run, ticking_clock
@@ -209,6 +210,14 @@ def test_a_table_has_one_printable_line_for_each_row_whatever_is_in_it(rows):
 
 def test_a_cell_is_bounded():
     assert cell_text("x" * 1000) == "x" * 199 + "…"
+
+
+def test_every_event_can_be_drawn_and_named():
+    assert set(EVENT_KINDS) - {"strange"} <= set(MARKS)
+    kinds = {i: [kind] for i, kind in enumerate(EVENT_KINDS)}
+    run = evaluate(ScriptedRuntime(step_events=kinds), [1] * 40, [1] * 40)
+    assert png_of(run)
+    assert "sensor broken" in report._event_log(run)
 
 
 # -- several runs -------------------------------------------------------------------------------
