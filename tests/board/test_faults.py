@@ -24,8 +24,8 @@ pytestmark = [
 
 
 def test_killed_again_and_again_the_old_pack_or_the_new_one_runs(tmp_path):
-    life = kills.run(tmp_path, 8)
-    assert sum(life.phases.values()) == 8
+    life = kills.run(tmp_path, 6)
+    assert sum(life.phases.values()) == 6
     assert life.n_updates > 0
 
 
