@@ -386,9 +386,10 @@ class Policy:
         early = self.settings.early_confidence * standard_error
         # After a sudden change growing leaves the old slot as it was, so adapting has to be better
         # beyond chance; a domain that moves, or has new classes, is still the same domain.
-        is_same = new_share >= self.settings.new_class_share or self.has_moved(existing, stated)
-        handicap = -standard_error if is_same else standard_error
-        is_adapting_better = adapted > grown + handicap
+        # A slot that knows little but the new classes answers them easily: no reason to grow it.
+        has_new_classes = new_share >= self.settings.new_class_share
+        handicap = -standard_error if self.has_moved(existing, stated) else standard_error
+        is_adapting_better = has_new_classes or adapted > grown + handicap
         if is_adapting_better and not is_last and adapted >= existing + early:
             return "adapt"
         if not is_adapting_better and grown >= existing + (
