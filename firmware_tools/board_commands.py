@@ -1,4 +1,4 @@
-"""``edgectl ports``, ``status``, ``label``, ``undo`` and ``pull``: one question to a board each."""
+"""``edgectl ports``, ``status``, ``label``, ``undo``, ``capture``, ``pull``: one question each."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.wire.edge_messages import (
+    CaptureAnswer,
+    CaptureRequest,
     LabelEntry,
     LabelRefused,
     StatusAnswer,
@@ -24,7 +26,7 @@ from firmware_tools.files import write_atomically
 from firmware_tools.link import Link
 from firmware_tools.link_options import add_link_options, note, open_link, result
 from firmware_tools.ports import available_ports
-from firmware_tools.pull import pull_state
+from firmware_tools.pull import pull_file
 from firmware_tools.status import ask_status, format_status
 from firmware_tools.tables import format_table
 
@@ -32,7 +34,7 @@ POLL_S = 0.5
 
 
 def register(commands: Any) -> None:
-    """Add the five commands to edgectl's parser."""
+    """Add the commands to edgectl's parser."""
     parser = commands.add_parser("ports", help="list the serial ports of this machine")
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=show_ports)
@@ -54,7 +56,15 @@ def register(commands: Any) -> None:
     add_link_options(parser, changes=True)
     parser.set_defaults(run=undo)
 
-    parser = commands.add_parser("pull", help="fetch a board's learned state")
+    parser = commands.add_parser("capture", help="have strange samples kept, where that is allowed")
+    parser.add_argument("samples", type=int, metavar="N", help="the next so many; 0 ends it")
+    add_link_options(parser, changes=True)
+    parser.set_defaults(run=capture)
+
+    parser = commands.add_parser("pull", help="fetch a board's learned state, or another file")
+    parser.add_argument(
+        "--what", default="state", help="state (default), capture, sample-<id>, log, status"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE|DIR")
     add_link_options(parser, changes=True)
     parser.set_defaults(run=pull)
@@ -188,10 +198,19 @@ def _generation_before(link: Link, steps: int) -> int:
     return current - back
 
 
-def pull(arguments: argparse.Namespace) -> None:
-    """Fetch the newest generation, checked against its digest."""
+def capture(arguments: argparse.Namespace) -> None:
+    """Have the raw inputs of strange samples kept; `pull` fetches them."""
+    if arguments.samples < 0:
+        raise UsageError(f"{arguments.samples} samples, expected 0 or more")
     with open_link(arguments) as link:
-        name, data = pull_state(link, _progress(sys.stderr.isatty()))
+        name = link.ask(CaptureRequest(arguments.samples), CaptureAnswer).name
+    result("capturing", f"{arguments.samples} samples into {name}")
+
+
+def pull(arguments: argparse.Namespace) -> None:
+    """Fetch a file that the board makes, checked against its digest."""
+    with open_link(arguments) as link:
+        name, data = pull_file(link, arguments.what, _progress(sys.stderr.isatty()))
     target = arguments.output / Path(name).name if arguments.output.is_dir() else arguments.output
     path = write_atomically(target, data)
     result("pulled", f"{len(data)} bytes to {path}")

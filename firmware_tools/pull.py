@@ -27,9 +27,12 @@ class TransferError(EdgeRuntimeError, RuntimeError):
     """A file arrived, and it is not the one that the board has."""
 
 
-def pull_state(link: Link, on_progress: Callable[[int, int], None]) -> tuple[str, bytes]:
-    """Name and bytes of the newest generation of learned state, digest checked."""
-    file = link.ask(PullRequest("state"), PullAnswer)
+def pull_file(link: Link, what: str, on_progress: Callable[[int, int], None]) -> tuple[str, bytes]:
+    """Name and bytes of a file that the board makes of `what`, digest checked.
+
+    "state" is the newest generation of what was learned; see `docs/protocol.md` for the others.
+    """
+    file = link.ask(PullRequest(what), PullAnswer)
     data = read_file(link, file.name, on_progress)
     if len(data) != file.len or hashlib.sha256(data).digest() != file.sha:
         raise TransferError(f"{file.name} changed on the way, or on the board: pull it again")

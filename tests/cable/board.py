@@ -118,9 +118,15 @@ class MemoryBoard:
         self.runtime["generation"] += 1
         return edge.UndoAnswer(self.runtime["generation"])
 
+    def on_CaptureRequest(self, request):
+        return edge.CaptureAnswer("capture.npz")
+
     def on_PullRequest(self, request):
-        data = self.files["state-4"]
-        return edge.PullAnswer("state-4", len(data), hashlib.sha256(data).digest())
+        name = {"state": "state-4", "sample-7": "sample-7.npy"}.get(request.what, "")
+        if name not in self.files:
+            return Refusal(Rc.INVALID, rsn=f"no {request.what} here")
+        data = self.files[name]
+        return edge.PullAnswer(name, len(data), hashlib.sha256(data).digest())
 
     def on_ChallengeRequest(self, request):
         self.nonce = self.nonce[:-1] + bytes([(self.nonce[-1] + 1) % 256])  # good once

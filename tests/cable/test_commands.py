@@ -314,6 +314,15 @@ def test_pull_fetches_the_state_and_checks_it(edgectl, world, tmp_path):
     assert (tmp_path / "state-4").read_bytes() == world.board.files["state-4"]
 
 
+def test_strange_samples_are_captured_and_fetched(edgectl, world, tmp_path):
+    assert edgectl("capture", "5")[:2] == (OK, "capturing 5 samples into capture.npz\n")
+    assert edgectl("capture", "-5")[0] == USAGE
+    world.board.files["sample-7.npy"] = b"raw"
+    code, out, _ = edgectl("pull", "--what", "sample-7", "-o", tmp_path)
+    assert (code, out) == (OK, f"pulled 3 bytes to {tmp_path / 'sample-7.npy'}\n")
+    assert edgectl("pull", "--what", "sample-8", "-o", tmp_path)[0] == REFUSED
+
+
 def test_a_state_that_changed_on_the_way_is_not_written(edgectl, world, tmp_path):
     board = world.board
     real = board.on_PullRequest
