@@ -74,6 +74,7 @@ class Deployer:
         self._rejected_before = 0.0
         self._restart_at_s: float | None = None
         self._revert_at_s: float | None = None
+        self._revert_reason = "the board went down during the update"
         self._ready_s: float | None = None
 
     # -- what hosts ask ---------------------------------------------------------------------
@@ -91,11 +92,13 @@ class Deployer:
     def start(self, now: Now) -> None:
         """Call once: undo what was cut off, run what is to run."""
         before = self.store.record.phase
-        self._step(lambda: self.store.start(now, trial_s=self._settings.trial_s))
+        is_written = self._step(lambda: self.store.start(now, trial_s=self._settings.trial_s))
+        if not is_written and before in (Phase.TESTING, Phase.TRIAL):
+            self._revert_at_s = now.monotonic_s + RETRY_S  # what ran before runs all the same
         after = self.store.record.phase
         if before is not after:
             self._say(f"started: the update was {before.value} and is {after.value}")
-        self._run(now, first=after is Phase.TRIAL)
+        self._run(now, first=after is Phase.TRIAL and is_written)
 
     def mark(self, now: Now, *, permanent: bool) -> None:
         """Let the staged candidate show that it runs; a reset then puts it on trial.
@@ -176,11 +179,11 @@ class Deployer:
 
     def _tick_trial(self, now: Now) -> None:
         record = self.store.record
-        if record.phase is not Phase.TRIAL:
-            return
         if self._revert_at_s is not None:
             if now.monotonic_s >= self._revert_at_s:
-                self._revert("again", now)
+                self._revert(self._revert_reason, now)
+            return
+        if record.phase is not Phase.TRIAL:
             return
         deadline = record.deadline_s
         if deadline is not None and now.monotonic_s >= deadline:
@@ -205,7 +208,7 @@ class Deployer:
             self._revert_at_s = None
             self._say(f"reverted {name}: {reason}")
         else:
-            self._revert_at_s = now.monotonic_s + RETRY_S
+            self._revert_at_s, self._revert_reason = now.monotonic_s + RETRY_S, reason
 
     def _tick_runner(self, now: Now) -> None:
         if self.runner is None:

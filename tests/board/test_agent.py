@@ -624,6 +624,25 @@ def test_what_ran_before_runs_even_if_that_cannot_be_written(trying):
     trying.files.sickness = 0
     trying.later(6.0)
     assert trying.record.phase is Phase.REVERTED
+    assert trying.record.attempts[-1].reason == "the runtime died by SIGSEGV"
+
+
+@pytest.mark.parametrize("phase", [Phase.TRIAL, Phase.TESTING])
+def test_what_was_cut_off_does_not_run_even_if_that_cannot_be_written(running, phase):
+    if phase is Phase.TRIAL:
+        running.try_out(making.model(version="2.0.0"))
+    else:
+        running.upload(making.model(version="2.0.0"))
+        running.ask(SetImageStateRequest(running.waiting().hash))
+    running.files.sickness = errno.EROFS
+    running.boot()
+    assert running.record.phase is phase
+    assert running.runner.order.places.model.endswith(f"{running.record.active.model.id}.pack")
+    assert running.runner.order.carry_from is None
+    running.files.sickness = 0
+    running.later(6.0)
+    assert running.record.phase is Phase.REVERTED
+    assert "went down" in running.record.attempts[-1].reason
 
 
 def test_a_verdict_that_cannot_be_written_is_written_later(running):
