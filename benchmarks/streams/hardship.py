@@ -14,7 +14,7 @@ from benchmarks.streams.kept import digest, kept
 from benchmarks.streams.learners import Baseline, StreamLearner, samples_of
 from benchmarks.streams.signals import RAMPS, encode_windows, imu_taps, imu_windows
 from benchmarks.streams.tables import Column, Measured
-from edge_runtime import EdgeRuntime, Prediction
+from edge_runtime import EdgeRuntime, PolicySettings, Prediction
 from edge_runtime.prequential import evaluate
 from examples.datasets import hapt
 
@@ -22,7 +22,8 @@ N_FIRST, N_RAMP, N_PLATEAU, N_TEST = 1_200, 1_000, 500, 600
 LABELS_PER_CLASS, LABEL_SPAN = 5, 1_000
 POISON_FIRST, POISON_STREAM, POISON_TEST = 600, 1_000, 1_500
 SHARES = (0.0, 0.1, 0.3)
-RUNTIME = "edge-runtime"
+RUNTIME, FOLLOWING = "edge-runtime", "edge-runtime, frames follow"
+FOLLOW_RATE = 0.004  # as `edge_runtime.thresholds` has it for drifts of a thousand samples
 BASELINES = ("frozen after the first", "fine-tuning", "replay", "nearest class mean", "SLDA",
              "RanPAC-2000", "backprop MLP")  # fmt: skip
 # Labels that a peer learns at once: few in a drift, more of a long stream; joint ones all.
@@ -103,12 +104,16 @@ def gradual_drift(name: str, seeds: Sequence[int], into: Measured, part: float =
     """Learn before the drift, go through it with few labels, be tested under all of it."""
     for seed in seeds:
         data, stages = ramp(name, seed, part)
-        learners: dict[str, StreamLearner] = {RUNTIME: EdgeRuntime(random_state=seed)}
+        following = PolicySettings(follow_rate=FOLLOW_RATE)
+        learners: dict[str, StreamLearner] = {
+            RUNTIME: EdgeRuntime(random_state=seed),
+            FOLLOWING: EdgeRuntime(random_state=seed, policy=following),
+        }
         learners |= baselines(data, seed, DRIFT_BATCH)
         for method, learner in learners.items():
             call = partial(_through, learner, data, stages)
             what = ("drift", method, seed, DRIFT_BATCH, digest(data), len(stages["stream"]))
-            found = call() if method == RUNTIME else kept(what, call)
+            found = call() if method in (RUNTIME, FOLLOWING) else kept(what, call)
             into.add(seed, f"{name}: {method}", found)
 
 
