@@ -27,19 +27,16 @@ slots answer wrongly more often than they should. A broken sensor is no evidence
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-import numpy as np
-
 from edge_runtime.asking import LabelRequests
 from edge_runtime.bank import Answer
+from edge_runtime.noticing import Noticing
 from edge_runtime.records import Event
-from edge_runtime.reference import References
 from edge_runtime.thresholds import PolicySettings
-from hdc.drift import DriftDetector, ErrorDetector
 
 __all__ = ["TABLE", "Policy", "PolicySettings"]
 
@@ -83,13 +80,7 @@ class Policy:
         self.slot: int | None = None  # where the stream is
         self.is_gradual = False  # whether the last alarm was long in coming
         self.requests = LabelRequests(settings)
-        self._detector = DriftDetector(settings.drift_run_length)
-        # The same of p-values, and of certainties, among those of the slot at rest.
-        self._relative = DriftDetector(settings.drift_run_length)
-        self._doubts = DriftDetector(settings.drift_run_length)
-        self._p_values, self._certainties = References(), References()
-        self._errors = ErrorDetector(settings.drift_run_length)
-        self._strange: deque[bool] = deque(maxlen=settings.calm_window)
+        self._noticing = Noticing(settings)
         self._rest = self._elsewhere = self._suspected = 0
         self._since_alarm = self._n_trials = 0
 
@@ -97,20 +88,11 @@ class Policy:
         """Take the step of the table; a cause that it does not name here leads to `stable`."""
         self.state = TABLE.get((self.state, cause), "stable")
         if self.state == "stable" or cause == "no room":
-            self._forget_evidence()
-            self._strange.clear()
+            self._noticing.forget()
             self._elsewhere = self._suspected = 0
         if self.state in ("stable", "asking", "full"):
             self._since_alarm = self._n_trials = 0
             self.requests.start_anew()
-
-    def _forget_evidence(self) -> None:
-        for detector in self._detectors:
-            detector.reset()
-
-    @property
-    def _detectors(self) -> tuple[DriftDetector | ErrorDetector, ...]:
-        return self._detector, self._relative, self._doubts, self._errors
 
     # -- samples ----------------------------------------------------------------------------
 
@@ -125,10 +107,11 @@ class Policy:
         slot, p_value = answer.slot, answer.p_value
         if self.state == "learning" or slot is None:
             return self._ask_for_first(sample_id, now_s)
-        self._strange.append(p_value <= self.settings.false_alarm_rate)
-        events = self._strange_event(sample_id, p_value, slot) if self._strange[-1] else []
+        is_strange = p_value <= self.settings.false_alarm_rate
+        self._noticing.strange.append(is_strange)
+        events = self._strange_event(sample_id, p_value, slot) if is_strange else []
         if self.state == "asking":
-            self._detector.update(p_value, answer.n_scores)
+            self._noticing.take(answer, slot, is_at_rest=False)
         else:
             events += self._watch(sample_id, answer, slot)
         if self.state in ("asking", "growing", "adapting"):
@@ -151,68 +134,44 @@ class Policy:
         events = []
         if self.slot is None:
             self.slot = slot
-        is_elsewhere = slot != self.slot and not self._strange[-1]
+        is_elsewhere = slot != self.slot and not self._noticing.strange[-1]
         self._elsewhere = self._elsewhere + 1 if is_elsewhere else 0
         if self._elsewhere >= self.settings.switch_samples:
             message = f"{self._elsewhere} samples in a row belong to slot {slot}"
             events.append(Event("known", sample_id, message, slot, {"previous": self.slot}))
             self.slot, self._elsewhere = slot, 0
         self._rest = max(self._rest - 1, 0)
-        is_ripe = self.state not in ("growing", "adapting") or (
-            self._strange_share >= self.settings.filling_strangers
-        )
-        share, n = self._strange_share, len(self._strange)
-        if self._notices(answer, slot) and is_ripe and not self._rest:
+        is_at_rest = self.state in ("stable", "suspect", "full")
+        is_alarm = self._noticing.take(answer, slot, is_at_rest)
+        share, n = self._noticing.strange_share, len(self._noticing.strange)
+        is_ripe = is_at_rest or share >= self.settings.filling_strangers
+        if is_alarm and is_ripe and not self._rest:
             message = f"{share:.0%} of the last {n} samples are strange"
             return [*events, self._alarm(sample_id, slot, message)]
         self._suspect()
         return events
 
-    def _notices(self, answer: Answer, slot: int) -> bool:
-        """Whether samples say that the world has changed: as such, or unlike those at rest.
-
-        In a new domain that lies inside an old one samples are not strange, but answers are less
-        certain than they used to be.
-        """
-        is_alarm = self._detector.update(answer.p_value, answer.n_scores)
-        if self.state not in ("stable", "suspect", "full"):
-            return is_alarm
-        certainty = float(answer.probabilities.max(initial=0.0))
-        for values, value, detector in (
-            (self._p_values, answer.p_value, self._relative),
-            (self._certainties, certainty, self._doubts),
-        ):
-            ranked = values.rank(slot, answer.n_labels, value)
-            if ranked is not None:
-                is_alarm |= detector.update(*ranked)
-        return is_alarm
-
     def _suspect(self) -> None:
         """Grow suspicious, or be relieved."""
-        is_suspicious = self._unlike >= self.settings.suspect_run_length and not self._rest
+        is_suspicious = self._noticing.is_unlike and not self._rest
         self._suspected = self._suspected + 1 if is_suspicious else 0
         if self.state == "stable" and is_suspicious:
             self.state = TABLE["stable", "suspicion"]
         elif self.state == "suspect" and not is_suspicious:
             self.state = TABLE["suspect", "relief"]
 
-    @property
-    def _strange_share(self) -> float:
-        return sum(self._strange) / max(len(self._strange), 1)
-
     def _alarm(self, sample_id: int, slot: int, message: str) -> Event:
-        self.is_gradual = (
-            self._suspected >= self.settings.gradual_samples
-            and self._strange_share < self.settings.filling_strangers
-        )
+        share = self._noticing.strange_share
+        is_slow = self._suspected >= self.settings.gradual_samples
+        self.is_gradual = is_slow and share < self.settings.filling_strangers
         evidence = {
-            "strange_share": self._strange_share,
-            "window": len(self._strange),
+            "strange_share": share,
+            "window": len(self._noticing.strange),
             "pace": "gradual" if self.is_gradual else "sudden",
             "suspected_samples": self._suspected,
         }
         self._go("alarm")
-        self._forget_evidence()
+        self._noticing.forget(with_strangers=False)
         return Event("drift", sample_id, message, slot, evidence)
 
     def _ask(
@@ -220,40 +179,25 @@ class Policy:
     ) -> list[Event]:
         """Ask for a label that would help, unless there is no more reason to ask."""
         self._since_alarm += 1
-        if self.state == "asking" and self._is_calm:
-            window, strangers = self.settings.calm_window, sum(self._strange)
+        window, strangers = self.settings.calm_window, sum(self._noticing.strange)
+        is_over = self._since_alarm >= window and self._noticing.is_calm
+        if self.state == "asking" and is_over:
             self._go("calm")
             message = f"{strangers} strangers in {window} samples: the drift has ended"
             return [Event("known", sample_id, message, self.slot)]
         if self.state != "asking" and self._is_complete():
             self._go("filled")
             return []
-        is_young = self.state != "asking"
-        if self.state != "asking" and slot != self.slot and not self._strange[-1]:
+        is_young, is_strange = self.state != "asking", self._noticing.strange[-1]
+        if is_young and slot != self.slot and not is_strange:
             return []  # an old domain's sample: its slot needs no label
-        if not self.requests.would_help(seems, is_young and self._strange[-1]):
+        if not self.requests.would_help(seems, is_young and is_strange):
             return []
         if not self.requests.is_telling(tells) or not self.requests.has_budget(now_s):
             return []
         self.requests.ask(sample_id, seems, now_s)
         count = self.requests.n_labels
         return [Event("label_wanted", sample_id, f"to learn a new domain ({count} labels so far)")]
-
-    @property
-    def _is_calm(self) -> bool:
-        """Whether nothing speaks for a change any more, long enough after the alarm."""
-        return (
-            self._since_alarm >= self.settings.calm_window
-            and sum(self._strange) <= self.settings.calm_strangers
-            and self._unlike < self.settings.suspect_run_length
-            and self._errors.evidence < self.settings.suspect_run_length
-        )
-
-    @property
-    def _unlike(self) -> float:
-        """Evidence that samples are unlike what slots know."""
-        detectors = (self._detector, self._relative, self._doubts)
-        return max(detector.evidence for detector in detectors)
 
     def _is_complete(self) -> bool:
         """Whether a class has all its labels, or no more can be waited for."""
@@ -277,13 +221,9 @@ class Policy:
         """Take whether a slot's answer was wrong, of one that errs at a `stated` rate."""
         if self.state not in ("stable", "suspect", "full", "asking") or n_stated == 0:
             return []
-        # Where samples look as they always have, it is the labels that are odd: see `guard`.
-        is_unlike = self._unlike >= self.settings.suspect_run_length
-        if self.state != "asking" and not is_unlike:
-            self._errors.reset()
-            return []
-        is_alarm = self._errors.update(is_wrong, stated, n_stated)
-        if is_alarm and self.state != "asking" and not self._rest:
+        is_asking = self.state == "asking"
+        is_alarm = self._noticing.take_label(is_wrong, stated, n_stated, is_asking)
+        if is_alarm and not is_asking and not self._rest:
             message = f"slot {slot} answers more labels wrongly than the {stated:.0%} it should"
             return [self._alarm(sample_id, slot, message)]
         return []
@@ -317,8 +257,7 @@ class Policy:
         """The sensor is found broken: what it said lately is no evidence."""
         if self.state in ("stable", "suspect", "full"):
             self.state = TABLE.get((self.state, "relief"), self.state)
-            self._forget_evidence()
-            self._strange.clear()
+            self._noticing.forget()
             self._suspected = 0
 
     def on_room(self) -> None:
@@ -334,10 +273,7 @@ class Policy:
             "is_gradual": self.is_gradual,
             "counts": [getattr(self, name) for name in COUNTS],
             "labelled": sorted(self.requests.labelled.items()),
-            "strange": [int(each) for each in self._strange],
-            "sums": [each.sums.tolist() for each in self._detectors],
-            "p_values": self._p_values.to_state(),
-            "certainties": self._certainties.to_state(),
+            "noticing": self._noticing.to_state(),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -355,11 +291,7 @@ class Policy:
         for name, count in zip(COUNTS, saved["counts"], strict=True):
             setattr(self, name, int(count))
         self.requests.labelled = Counter({int(k): int(n) for k, n in saved["labelled"]})
-        self._strange.extend(bool(each) for each in saved["strange"])
-        self._p_values.restore(saved["p_values"])
-        self._certainties.restore(saved["certainties"])
-        for detector, sums in zip(self._detectors, saved["sums"], strict=True):
-            detector.sums = np.array(sums, np.float64).reshape(detector.sums.shape)
+        self._noticing.restore(saved["noticing"])
 
     # -- the verdict ------------------------------------------------------------------------
 
@@ -416,5 +348,4 @@ class Policy:
         was_asking = self.state == "asking"
         self._go(verdict if has_room or not was_asking else "no room")
         if was_asking and self.state in ("growing", "adapting"):
-            self._forget_evidence()
-            self._strange.clear()
+            self._noticing.forget()

@@ -16,6 +16,8 @@ KEPT = 256
 LEAST = 48
 # Share of new labels after which a slot is another, and its p-values are collected anew.
 LEARNED_SHARE = 0.05
+# Slots whose p-values are kept at the most.
+MOST_SLOTS = 64
 
 
 class References:
@@ -38,15 +40,13 @@ class References:
         if not labels <= n_labels <= labels * (1 + LEARNED_SHARE):
             labels, kept = n_labels, []
         self._kept[slot] = labels, kept
+        if len(self._kept) > MOST_SLOTS:  # of slots that are no more
+            del self._kept[min(self._kept)]
         ranked = (bisect_right(kept, p_value) + 1) / (len(kept) + 1), len(kept)
         is_enough = len(kept) >= LEAST
         if len(kept) < KEPT:
             insort(kept, p_value)
         return ranked if is_enough else None
-
-    def keep_only(self, slots: set[int]) -> None:
-        """Forget slots that are no more."""
-        self._kept = {slot: kept for slot, kept in self._kept.items() if slot in slots}
 
     def to_state(self) -> list[list[Any]]:
         """Plain values, JSON-able."""
