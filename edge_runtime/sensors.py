@@ -1,8 +1,9 @@
 """Is the sensor broken? Samples that repeat, channels that no longer move, or stay at their limit.
 
 Noise never repeats to the last bit, so a healthy analogue channel changes from sample to sample. A
-channel whose values did repeat while it was healthy (whole numbers, features cut off at zero) is
-not judged. What a broken sensor says is no evidence of anything: it is not learned from.
+channel whose values did repeat while it was healthy, or its extremes (whole numbers, features cut
+off at zero, pixels that are black or white), is not judged. What a broken sensor says is no
+evidence of anything: it is not learned from.
 
 A sample of few values (`MOST_CHANNELS`) is a row of channels; a matrix with as few columns is a
 window over time, whose channels are judged within it. Of wider samples, such as images and
@@ -116,7 +117,7 @@ class SensorWatch:
         self._low, self._high = np.minimum(self._low, values), np.maximum(self._high, values)
         self._n_seen += 1
         if self._n_seen <= BASELINE_SAMPLES:
-            self._repeats += is_same
+            self._repeats += is_same | is_limit
             return None
         is_judged = self._repeats <= HEALTHY_REPEATS * BASELINE_SAMPLES
         is_cut = is_judged & (self._at_limit >= self.settings.saturated_share)

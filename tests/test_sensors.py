@@ -99,3 +99,11 @@ def test_the_watch_survives_its_state() -> None:
 def test_samples_that_are_no_numbers_are_not_judged() -> None:
     assert SensorWatch(PolicySettings()).look(np.array(["a"])) is None
     assert SensorWatch(PolicySettings()).look(np.zeros(0)) is None
+
+
+def test_a_channel_whose_extremes_return_while_it_is_healthy_is_not_saturated() -> None:
+    rng = np.random.default_rng(0)
+    watch = SensorWatch(PolicySettings())
+    pixels = np.clip(rng.normal(0.5, 0.5, size=(80, 4)), 0, 1)  # often black, often white
+    white = np.clip(rng.normal(1.0, 0.3, size=(60, 4)), 0, 1)
+    assert [watch.look(each) for each in (*pixels, *white)] == [None] * 140
