@@ -125,7 +125,8 @@ class SlotBank:
     def answer(self, X: Matrix, n_classes: int, *, is_stream: bool = False) -> list[Answer]:
         """Class probabilities, claiming slot and strangeness of features (n, d).
 
-        Where they are the next samples of the stream, each lends its weights to the one after it.
+        Where they are the next samples of the stream, each lends its weights to the one after it;
+        otherwise nothing is known of where they come from.
         """
         if not self.slots:
             return [Answer(np.full(n_classes, 1 / max(n_classes, 1))) for _ in X]
@@ -150,7 +151,7 @@ class SlotBank:
         scores, scale = self.router.scores(X, self.slots), self.router.temperature
         numbers = [slot.number for slot in self.slots]
         if not is_stream or len(numbers) == 1:
-            return weigh(scores, scale, self.prior.before(numbers))
+            return weigh(scores, scale)
         rows = []
         for row in scores[:, None]:
             alone = weigh(row, scale)[0]

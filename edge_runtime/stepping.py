@@ -49,7 +49,10 @@ class Stepping(Learning):
                 yield Event("rejected", self._pending.next_id, f"bad sample skipped: {error}")
 
     def peek(self, x: Any) -> Prediction:
-        """What `step` would answer, without taking notice: nothing changes, its id is -1."""
+        """What `step` would answer to a sample from anywhere: nothing changes, its id is -1.
+
+        Where the stream has been is no guide here, as it is for `step`.
+        """
         return self.peek_many([x])[0]
 
     def peek_many(self, X: Sequence[Any]) -> list[Prediction]:
