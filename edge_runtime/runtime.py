@@ -22,7 +22,7 @@ class EdgeRuntime(Stepping, Forgetting):
     encoder : from `open_encoder`; None if samples are features already: a vector, or a mapping
         from tap to vector whose last entry is the embedding.
     classes : labels known beforehand; others join when they first come.
-    budget_bytes : promise for everything learned and buffered; see `status()["bytes"]`.
+    budget_bytes : promise for everything learned and buffered; see `status()["bytes_by_part"]`.
     random_state : seed; the same seed and stream give the same answers and the same state.
     policy : every threshold, see `PolicySettings`.
     n_dims, rank, hidden : size of hypervectors, of each slot's whitening, and of its adaptor.
