@@ -47,7 +47,8 @@ class PolicySettings:
     # Labels asked for in an hour at the most; 0 is no limit. What one person has time for.
     labels_per_hour: int = 0
     # Of the samples whose label would help, the share that is asked for: the uncertain ones, and
-    # those unlike what has been asked.
+    # those unlike what has been asked. On PACS, ten labels of each class, two seeds of held-out
+    # training rows: 0.5 noticed and learned all domains; 1 was a point better in the first three.
     ask_share: float = 0.5
     # Samples in a row that are equal to the last bit, or for which a channel does not move, before
     # the sensor is called stuck: noise never repeats.
