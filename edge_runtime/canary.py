@@ -39,6 +39,8 @@ class CanarySet:
         self.n_features, self.capacity, self.seed = n_features, capacity, seed
         self._X = np.zeros((0, n_features), np.float16)
         self._groups = np.zeros((0, 2), np.int64)  # slot and class of each row
+        self._order = np.zeros(0, np.int64)  # how many had come before each row
+        self.n_shown = 0
         self._n_seen: dict[tuple[int, int], int] = {}
 
     def __len__(self) -> int:
@@ -60,25 +62,32 @@ class CanarySet:
         return self._groups[:, 0].copy()
 
     @property
+    def order(self) -> Classes:
+        """How many vectors had been shown before each one (n,), a copy."""
+        return self._order.copy()
+
+    @property
     def n_bytes(self) -> int:
         """Bytes of the features and of their groups; counts are in `budget.GROUP_BYTES`."""
-        return self._X.nbytes + self._groups.nbytes
+        return self._X.nbytes + self._groups.nbytes + self._order.nbytes
 
     @property
     def most_bytes(self) -> int:
         """Bytes of a full set."""
-        return self.capacity * (2 * self.n_features + 16)
+        return self.capacity * (2 * self.n_features + 24)
 
     def add(self, x: npt.NDArray[np.float32], k: int, slot: int) -> None:
         """Show one confirmed vector to the set, which keeps it or not."""
         group = (slot, k)
         seen = self._n_seen[group] = self._n_seen.get(group, 0) + 1
         rng = np.random.default_rng([self.seed, slot, k, seen])
-        rows = self._rows_of(group)
+        rows, order = self._rows_of(group), self.n_shown
+        self.n_shown += 1
         row = np.clip(x, -FLOAT16_MAX, FLOAT16_MAX).astype(np.float16)
         if len(self) < self.capacity:
             self._X = np.vstack([self._X, row[None]])
             self._groups = np.vstack([self._groups, np.array([group], np.int64)])
+            self._order = np.append(self._order, order)
             return
         crowded, most = self._largest_group()
         if len(rows) + 1 < most:  # a small group grows at the cost of the largest
@@ -88,7 +97,7 @@ class CanarySet:
         else:
             return
         self._X[victim] = row
-        self._groups[victim] = group
+        self._groups[victim], self._order[victim] = group, order
 
     def _rows_of(self, group: tuple[int, int]) -> Classes:
         return np.flatnonzero((self._groups == group).all(axis=1))
@@ -122,6 +131,7 @@ class CanarySet:
 
     def _keep(self, kept: Bools) -> None:
         self._X, self._groups = self._X[kept], self._groups[kept]
+        self._order = self._order[kept]
 
     # -- state -------------------------------------------------------------------------------
 
@@ -131,6 +141,7 @@ class CanarySet:
         return {
             "X": self._X.copy(),
             "groups": self._groups.copy(),
+            "order": np.append(self._order, self.n_shown),
             "seen": np.array(seen, np.int64).reshape(-1, 3),
         }
 
@@ -139,8 +150,9 @@ class CanarySet:
         cls, state: Mapping[str, npt.NDArray[Any]], n_features: int, capacity: int, seed: int
     ) -> CanarySet:
         """The set that `to_state` was called on; refuses other widths and more than `capacity`."""
-        X, groups, seen = state["X"], state["groups"], state["seen"]
+        X, groups, seen, order = (state[name] for name in ("X", "groups", "seen", "order"))
         fits = X.shape == (len(groups), n_features) and groups.shape == (len(X), 2)
+        fits = fits and order.shape == (len(X) + 1,)
         if not fits or len(X) > capacity or seen.ndim != 2 or seen.shape[1] != 3:
             raise ValueError(
                 f"canaries have shapes {X.shape}, {groups.shape} and {seen.shape}, expected "
@@ -149,5 +161,6 @@ class CanarySet:
         restored = cls(n_features, capacity, seed)
         restored._X = np.array(X, np.float16)
         restored._groups = np.array(groups, np.int64)
+        restored._order, restored.n_shown = np.array(order[:-1], np.int64), int(order[-1])
         restored._n_seen = {(int(s), int(k)): int(n) for s, k, n in seen.tolist()}
         return restored

@@ -73,7 +73,7 @@ class Guard:
         watch = self.watch(slot.number)
         is_new = watch.is_grown or slot.n_labels == 0
         if watch.before is None and not is_new and slot.n_bytes <= spare_bytes:
-            watch.before = copy_of(slot)
+            watch.before, watch.since = copy_of(slot), self.canaries.n_shown
 
     def on_grown(self, slot: int, X: Matrix, y: Classes) -> None:
         """Watch a slot that has just learned (X, y): the others are what it is compared with."""
@@ -181,6 +181,8 @@ class Guard:
     def _on_canaries(self, bank: SlotBank, number: int, watch: Watch) -> tuple[Bools, Bools]:
         """Which canaries of a slot are answered rightly without its change, and with it."""
         rows = self.canaries.slots == number
+        if watch.before is not None:  # what only the change has learned would speak for it
+            rows &= self.canaries.order < watch.since
         X, y = self.canaries.X[rows], self.canaries.y[rows]
         return _right(_without_change(bank, number, watch), X, y), _right(bank, X, y)
 

@@ -55,6 +55,7 @@ class Watch:
         """Let go of the copy: what is learned from now on is the next change."""
         self.before: Slot | None = None  # None while nothing has changed, and for a grown slot
         self.is_grown = False
+        self.since = 0  # canaries shown before the copy was made: the others may have been learned
         self.n_labels = 0
         self.losses = Losses(self._settings.false_undo_rate)
         self.n_right = np.zeros(3, np.int64)  # of the copy, of the slot, of how many labels

@@ -70,7 +70,12 @@ def test_slots_can_go_or_be_taken_over() -> None:
 
 @pytest.mark.parametrize(
     ("name", "bad"),
-    [("X", np.zeros((2, 4))), ("groups", np.zeros((1, 2), np.int64)), ("seen", np.zeros(3))],
+    [
+        ("X", np.zeros((2, 4))),
+        ("groups", np.zeros((1, 2), np.int64)),
+        ("seen", np.zeros(3)),
+        ("order", np.zeros(1)),
+    ],
 )
 def test_state_that_does_not_fit_is_refused(name: str, bad) -> None:
     state = filled([(0, 0), (0, 1)]).to_state()
