@@ -322,7 +322,10 @@ class Policy:
         has_new_classes = new_share >= self.settings.new_class_share
         handicap = -standard_error if self.has_moved(existing, stated) else standard_error
         is_adapting_better = has_new_classes or adapted > grown + handicap
-        if is_adapting_better and not is_last and adapted >= existing + early:
+        # That a class is missing needs no proof beyond chance: nothing else can answer it.
+        misses_classes = new_share * n_labels >= self.settings.new_class_labels
+        enough = min(early, self.settings.growth_gain) if misses_classes else early
+        if is_adapting_better and not is_last and adapted >= existing + enough:
             return "adapt"
         if not is_adapting_better and grown >= existing + (
             self.settings.growth_gain if is_last else early

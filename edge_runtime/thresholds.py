@@ -44,6 +44,9 @@ class PolicySettings:
     # Share of labels whose class the slot hardly knows, from which a trial is about new classes,
     # which the slot should learn in place rather than leave to another.
     new_class_share: float = 0.5
+    # Labels of such classes from which a slot that answers better with them learns them at once:
+    # four of each of two classes.
+    new_class_labels: int = 8
     # Labels asked for in an hour at the most; 0 is no limit. What one person has time for.
     labels_per_hour: int = 0
     # Of the samples whose label would help, the share that is asked for: the uncertain ones, and

@@ -211,3 +211,10 @@ def test_the_policy_goes_on_from_its_state_and_refuses_another() -> None:
     assert again.to_state() == policy.to_state()
     with pytest.raises(ValueError, match="expected one of"):
         again.restore({**policy.to_state(), "state": "asleep"})
+
+
+def test_that_a_class_is_missing_needs_no_proof_beyond_chance() -> None:
+    policy = asking_policy()
+    assert policy.judge(20, 0.55, 0.65, 0.5, new_share=0.3) == "wait"  # six labels of it
+    assert policy.judge(20, 0.55, 0.65, 0.5, new_share=0.45) == "adapt"
+    assert policy.judge(20, 0.55, 0.57, 0.5, new_share=0.45) == "wait"  # it helps too little
