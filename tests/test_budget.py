@@ -158,6 +158,7 @@ def test_usage_of_long_ago_counts_less_and_never_overflows() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_memory_is_flat_over_a_million_samples() -> None:
     runtime = EdgeRuntime(**SMALL)
     X, y = domain(0, 1000, 1)
