@@ -1,8 +1,8 @@
 """Which labels to ask for: those that would help, the most telling first, within a budget.
 
 A label would help while its class seems to have fewer than it may cost, and no more than the
-others. Of the
-samples that would help, the half is asked for that is uncertain, or unlike what has been asked.
+others. Of the samples that would help, the half is asked for that is uncertain, or unlike what has
+been asked.
 """
 
 from __future__ import annotations
