@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from adaptors._backend import use_numpy
     from adaptors._warm_up import warm_up
     from adaptors.classifier import TargetProjectionClassifier
     from adaptors.conv import Conv1d, Conv2d
@@ -30,6 +31,7 @@ __all__ = [
     "TargetProjectionNetwork",
     "TargetProjectionRegressor",
     "search_adaptors",
+    "use_numpy",
     "warm_up",
 ]
 
@@ -43,6 +45,7 @@ _HOME = {
     "TargetProjectionNetwork": "network",
     "TargetProjectionRegressor": "regressor",
     "search_adaptors": "search",
+    "use_numpy": "_backend",
     "warm_up": "_warm_up",
 }
 

@@ -23,6 +23,7 @@ NAMES = (
     "continual",
     "step",
     "wire",
+    "footprint",
 )
 
 

@@ -184,8 +184,8 @@ def real(case: Case, baud: int, n_bytes: int, seed: int) -> float | None:
 
 
 @contextlib.contextmanager
-def serving(link: Path, *words: object) -> Iterator[None]:
-    """`edgectl simulate` in a process of its own, until the block ends."""
+def serving(link: Path, *words: object) -> Iterator[subprocess.Popen[str]]:
+    """`edgectl simulate` in a process of its own, until the block ends: the process."""
     command = [sys.executable, "-m", "firmware_tools", "simulate", "--link", link, *words]
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -195,7 +195,7 @@ def serving(link: Path, *words: object) -> Iterator[None]:
         if process.stdout.readline() != "ready\n":
             raise RuntimeError("the simulated board does not start")
         timer.cancel()
-        yield
+        yield process
     finally:
         timer.cancel()
         process.send_signal(signal.SIGINT)

@@ -7,13 +7,13 @@ Time and random bytes are arguments. A board without keys is open to everybody, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from typing import TYPE_CHECKING, Final
 
 from edge_runtime.pack import key_hash
 from edge_runtime.wire.edge_messages import NONCE_BYTES, authorisation_text
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 PERMISSION_S: Final = 600.0
 NONCE_S: Final = 60.0
@@ -55,6 +55,8 @@ class Access:
         public = (self._keys or {}).get(key.hex())
         if nonce is None or now_s >= nonce[1] or public is None:
             return None
+        from cryptography.exceptions import InvalidSignature
+
         try:
             public.verify(signature, authorisation_text(nonce[0], self._board))
         except (InvalidSignature, ValueError):

@@ -49,13 +49,18 @@ def place_of(fields: Mapping[str, str | None]) -> Place:
 
 
 def open_deployment(
-    place: Place, *, carry_from: Path | None = None, set_aside: bool = False
+    place: Place,
+    *,
+    carry_from: Path | None = None,
+    set_aside: bool = False,
+    lean: bool = False,
 ) -> tuple[EdgeRuntime, str]:
     """A runtime, and in words where its learned state comes from.
 
     The first that fits: what was learned in ``carry_from`` (unless a head brings its own), what
     this deployment learned before, what the head or the model brings. Else it starts empty. With
     ``set_aside``, what it learned before and cannot be read is given another name, and is no error.
+    ``lean`` is `open_encoder`'s.
 
     Raises
     ------
@@ -65,7 +70,7 @@ def open_deployment(
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(place.model.open("rb"))
         model = read_pack(file, None)
-        encoder = open_packed_encoder(model, file, place.unpacked)
+        encoder = open_packed_encoder(model, file, place.unpacked, lean=lean)
         source, source_file = model, file
         if place.head is not None:
             source_file = stack.enter_context(place.head.open("rb"))

@@ -17,9 +17,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from typing import TYPE_CHECKING, Final
 
 from edge_runtime.board import record as records
 from edge_runtime.board.files import Files
@@ -27,6 +25,9 @@ from edge_runtime.board.record import Deployment, Installed, Now, Phase, Record,
 from edge_runtime.board.selftest import MEMORY_BYTES, Places, TestRequest, Verdict, run_self_test
 from edge_runtime.pack import BoardFacts, ModelPack, PackError, Version, check_board, read_pack
 from edge_runtime.pack.verify import counter_key
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 RECORD: Final = "record"
 NEW_RECORD: Final = "record.new"

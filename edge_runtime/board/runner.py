@@ -17,6 +17,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from edge_runtime.board.channel import Channel, ChannelError
+from edge_runtime.board.profiles import ENVIRONMENT
 from edge_runtime.board.worker import Order
 
 # With the self-test's bound, the old pack is back within 30 s of whatever a new one does.
@@ -44,6 +45,7 @@ class Runner:
         # The worker must see what this process would import, however its path came about.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         environment.pop("NOTIFY_SOCKET", None)
+        environment.update(ENVIRONMENT)
         command = [sys.executable, "-m", "edge_runtime.board.worker", str(there.fileno())]
         with there:
             self._process = subprocess.Popen(

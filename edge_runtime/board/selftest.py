@@ -177,7 +177,9 @@ def main() -> None:
 
 def _try(request: dict[str, Any]) -> dict[str, Any]:
     from edge_runtime.board.deploying import open_deployment, place_of
+    from edge_runtime.board.profiles import DEFAULT, PROFILES
 
+    PROFILES[DEFAULT].apply()  # nothing is compiled against the clock
     active = request["active"]
     carry_from = Path(active["learned"]) if active else None
     place = place_of(request["candidate"])

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any, Final
 
+from edge_runtime.board.profiles import DEFAULT, PROFILES
+
 DEFAULT_STATE: Final = Path("/var/lib/edge-agent")
 
 
@@ -28,6 +30,7 @@ def register(commands: Any) -> None:
     add_state(serve)
     add_stream(serve)
     limits = serve.add_argument_group("limits")
+    add_profile(limits)
     limits.add_argument("--trial-s", type=float, default=600.0, help="time to confirm an update")
     limits.add_argument("--test-s", type=float, default=25.0, help="time for a self-test")
     limits.add_argument("--save-s", type=float, default=30.0, help="labels are saved so soon")
@@ -41,6 +44,14 @@ def add_state(parser: Any) -> None:
     parser.add_argument(
         "--state", type=Path, default=DEFAULT_STATE, metavar="DIR",
         help=f"packs, learned state, pinned keys (keys/*.pem); {DEFAULT_STATE}",
+    )  # fmt: skip
+
+
+def add_profile(parser: Any) -> None:
+    """Memory or speed."""
+    parser.add_argument(
+        "--profile", choices=sorted(PROFILES), default=DEFAULT,
+        help="small: least memory; fast: compiled kernels, 115 MB more",
     )  # fmt: skip
 
 
@@ -72,6 +83,7 @@ def serve_lines(arguments: argparse.Namespace) -> None:
         memory_bytes=arguments.memory_mb * 2**20,
         capture_bytes=arguments.capture_mb * 2**20,
         save_s=arguments.save_s,
+        profile=arguments.profile,
     )
     serve(
         ServeSettings(

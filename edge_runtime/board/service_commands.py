@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.board.serve_commands import add_state, add_stream
+from edge_runtime.board.serve_commands import add_profile, add_state, add_stream
 from edge_runtime.errors import EdgeRuntimeError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def register(commands: Any) -> None:
     run.add_argument("pack", type=Path, metavar="PACK")
     run.add_argument("--learned", type=Path, metavar="DIR", help="learned state, in and out")
     run.add_argument("--limit", type=int, metavar="N", help="at most so many samples")
+    add_profile(run)
     add_stream(run)
     run.set_defaults(run=run_pack)
 
@@ -127,13 +128,16 @@ def run_pack(arguments: argparse.Namespace) -> None:
     import tempfile
 
     from edge_runtime.board.deploying import Place, open_deployment
+    from edge_runtime.board.profiles import PROFILES
     from edge_runtime.board.streams import open_stream
 
+    profile = PROFILES[arguments.profile]
+    profile.apply()
     samples = open_stream(arguments.stream, repeat=arguments.repeat)
     with tempfile.TemporaryDirectory() as scratch:
         learned = arguments.learned or Path(scratch) / "learned"
         runtime, source = open_deployment(
-            Place(arguments.pack, None, learned, Path(scratch) / "encoders")
+            Place(arguments.pack, None, learned, Path(scratch) / "encoders"), lean=profile.lean
         )
         print(json.dumps({"learned": source, "classes": runtime.classes}))
         for x in itertools.islice(samples or (), arguments.limit):

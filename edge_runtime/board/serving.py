@@ -15,11 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from typing import TYPE_CHECKING, Any, Final
 
 from edge_runtime import __version__
 from edge_runtime.board import health
@@ -35,6 +31,9 @@ from edge_runtime.board.record import Now
 from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.wire.framing import FrameError
 from edge_runtime.wire.server import Asked
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 TURN_S: Final = 0.25
 BUSY_TURN_S: Final = 0.02  # while something is awaited that has no file descriptor
@@ -78,16 +77,21 @@ def load_keys(
         paths = sorted(directory.glob("*.pem"))[: MAX_KEYS + 1] if directory.is_dir() else []
     if len(paths) > MAX_KEYS:
         raise AgentError(f"more than {MAX_KEYS} keys in {directory}")
-    keys = []
-    for path in paths:
-        try:
-            key = load_pem_public_key(path.read_bytes()[:MAX_KEY_BYTES])
-        except (OSError, ValueError, UnsupportedAlgorithm) as error:
-            raise AgentError(f"{path} holds no public key: {error}") from error
-        if not isinstance(key, Ed25519PublicKey):
-            raise AgentError(f"{path} holds a key of another kind, expected Ed25519")
-        keys.append(key)
-    return keys or None
+    return [_load_key(path) for path in paths] or None
+
+
+def _load_key(path: Path) -> Ed25519PublicKey:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        key = load_pem_public_key(path.read_bytes()[:MAX_KEY_BYTES])
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+        raise AgentError(f"{path} holds no public key: {error}") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise AgentError(f"{path} holds a key of another kind, expected Ed25519")
+    return key
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_runtime.board.channel import Channel, ChannelError
+from edge_runtime.board.profiles import DEFAULT, PROFILES, release_memory
 from edge_runtime.board.selftest import Places
 
 BEAT_S: Final = 1.0
@@ -46,6 +47,8 @@ class Order:
         Directory of learned state to take over, on the first start of a deployment.
     set_aside
         Learned state that cannot be read is kept aside, and the worker starts without it.
+    profile
+        Name of one of `profiles.PROFILES`.
     stream, interval_s, repeat
         Where samples come from, the least time between two, and whether to begin anew.
     """
@@ -60,6 +63,7 @@ class Order:
     memory_bytes: int = 0
     capture_bytes: int = 0
     save_s: float = 30.0
+    profile: str = DEFAULT
 
 
 def die_with_parent() -> None:
@@ -146,10 +150,16 @@ def _serve(order: Order, channel: Channel, inbox: Inbox) -> int:
     from edge_runtime.board.service import RuntimeService, ServiceSettings
     from edge_runtime.board.streams import open_stream
 
+    profile = PROFILES[order.profile]
+    profile.apply()
     carry_from = None if order.carry_from is None else Path(order.carry_from)
     runtime, learned = open_deployment(
-        place_of(asdict(order.places)), carry_from=carry_from, set_aside=order.set_aside
+        place_of(asdict(order.places)),
+        carry_from=carry_from,
+        set_aside=order.set_aside,
+        lean=profile.lean,
     )
+    release_memory()  # of what was needed to open it
     settings = ServiceSettings(order.save_s, order.capture_bytes)
     shared = Files(Path(order.shared))
     service = RuntimeService(runtime, Path(order.places.learned), shared, settings)

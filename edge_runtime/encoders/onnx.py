@@ -24,7 +24,9 @@ class OnnxRunner:
 
     layout: Layout = "channels_first"
 
-    def __init__(self, data: bytes, threads: int, accelerator: str = CPU) -> None:
+    def __init__(
+        self, data: bytes, threads: int, accelerator: str = CPU, *, lean: bool = False
+    ) -> None:
         self.backend = first_working("onnxruntime")
         import onnxruntime
 
@@ -35,6 +37,7 @@ class OnnxRunner:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = LOG_ERRORS_ONLY
+        options.enable_cpu_mem_arena = not lean
         # x86 without VNNI adds int8 products in saturating 16 bits: Lite0's taps fell to a cosine
         # of 0.49 against float. This entry avoids it there, and means nothing on ARM.
         options.add_session_config_entry("session.x64quantprecision", "1")

@@ -36,6 +36,7 @@ def open_encoder(
     threads: int = 1,
     embedding: str | None = None,
     accelerator: str = CPU,
+    lean: bool = False,
 ) -> Encoder:
     """Open a frozen ``.onnx`` or ``.tflite`` model as an encoder.
 
@@ -54,6 +55,9 @@ def open_encoder(
         "cpu"; for ONNX "cuda", "tensorrt", "xnnpack", "acl" or "coreml"; for TFLite "edgetpu",
         "gpu", "armnn", "hexagon" or "vx". One that is not to be had is an `AcceleratorWarning` that
         says why, and the CPU serves: see ``encoder.accelerator``.
+    lean
+        Less memory for some time: TFLite weights are mapped from the file, which must not change
+        while the encoder is in use; onnxruntime keeps no buffers from one sample to the next.
 
     Returns
     -------
@@ -81,17 +85,17 @@ def open_encoder(
     check_name(accelerator)
     path = Path(path)
     data = read_model(path)
-    return ModelEncoder(_load(path.suffix, data, threads, accelerator), data, taps, embedding)
+    return ModelEncoder(_load(path, data, threads, accelerator, lean), data, taps, embedding)
 
 
-def _load(suffix: str, data: bytes, threads: int, accelerator: str) -> Runner:
-    if suffix == ".onnx":
+def _load(path: Path, data: bytes, threads: int, accelerator: str, lean: bool) -> Runner:
+    if path.suffix == ".onnx":
         from edge_runtime.encoders.onnx import OnnxRunner
 
-        return OnnxRunner(data, threads, accelerator)
+        return OnnxRunner(data, threads, accelerator, lean=lean)
     from edge_runtime.encoders.tflite import TfliteRunner
 
-    return TfliteRunner(data, threads, accelerator)
+    return TfliteRunner(data, threads, accelerator, mapped=path if lean else None)
 
 
 def read_model(path: Path) -> bytes:

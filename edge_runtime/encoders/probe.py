@@ -12,7 +12,6 @@ Not here: speed and memory.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
 import os
 import signal
@@ -176,6 +175,8 @@ def _imports(backend: str) -> bool:
 
 
 def _version(backend: str) -> str | None:
+    import importlib.metadata  # a megabyte of mail headers
+
     try:
         return importlib.metadata.version(DISTRIBUTIONS[backend])
     except importlib.metadata.PackageNotFoundError:

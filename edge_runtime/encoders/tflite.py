@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,25 +34,29 @@ class TfliteRunner:
 
     layout: Layout = "channels_last"
 
-    def __init__(self, data: bytes, threads: int, accelerator: str = CPU) -> None:
+    def __init__(
+        self, data: bytes, threads: int, accelerator: str = CPU, *, mapped: Path | None = None
+    ) -> None:
+        """Open ``data``; or, mapped, the file that it was read from."""
         self.backend = first_working("litert", "tflite-runtime")
         library = importlib.import_module(MODULES[self.backend])
         if self.backend == "tflite-runtime":  # unlike its successor it verifies no offset
             _check_survives(self.backend, data)
         self.accelerator, delegates = _delegates(library, accelerator)
-        self._interpreter, details, outputs = self._open(library, data, threads, delegates)
+        source = {"model_content": data} if mapped is None else {"model_path": str(mapped)}
+        self._interpreter, details, outputs = self._open(library, source, threads, delegates)
         self.inputs = tuple(_describe(tensor) for tensor in details)
         self._input_indices = [tensor["index"] for tensor in details]
         self._indices = {tensor["name"]: tensor["index"] for tensor in outputs}
         self.outputs = {tensor["name"]: _quantisation(tensor) for tensor in outputs}
 
     def _open(
-        self, library: Any, data: bytes, threads: int, delegates: list[Any]
+        self, library: Any, source: dict[str, Any], threads: int, delegates: list[Any]
     ) -> tuple[Any, Any, Any]:
         """Return the interpreter, and its inputs and outputs as it describes them."""
         try:
             interpreter = library.Interpreter(
-                model_content=data, num_threads=threads, experimental_delegates=delegates or None
+                **source, num_threads=threads, experimental_delegates=delegates or None
             )
             interpreter.allocate_tensors()
             details = interpreter.get_input_details()
@@ -59,7 +64,7 @@ class TfliteRunner:
         except Exception as error:  # by the stage: ValueError, RuntimeError, UnicodeDecodeError
             if delegates:  # the model may be at fault, or the accelerator: the CPU tells
                 self.accelerator = fall_back(self.accelerator, str(error))
-                return self._open(library, data, threads, [])
+                return self._open(library, source, threads, [])
             raise EncoderError(
                 f"{self.backend} refuses the model: {error}: truncated, or operators it lacks?"
             ) from error

@@ -14,14 +14,16 @@ import hashlib
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Final, NamedTuple
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from edge_runtime.pack.errors import PackError
 from edge_runtime.pack.windows import read_at, sha256, size_of
+
+if TYPE_CHECKING:  # 9 MB, where there are no keys for nothing
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+        Ed25519PrivateKey,
+        Ed25519PublicKey,
+    )
 
 MAGIC: Final = 0x96F3B83D
 # magic, load address, header size, protected size, payload size, flags, version (4), padding
@@ -103,6 +105,8 @@ class Image:
 
 def key_bytes(key: Ed25519PublicKey) -> bytes:
     """The form of a public key that MCUboot hashes: DER, SubjectPublicKeyInfo."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -238,6 +242,8 @@ def _check_signature(
         return signer
     if not signer or signature is None:
         raise PackError("key", "not signed, and this board has a pinned key")
+    from cryptography.exceptions import InvalidSignature
+
     pinned = {key_hash(key): key for key in keys}
     if signer not in pinned:
         names = ", ".join(name[:12] for name in pinned) or "none"

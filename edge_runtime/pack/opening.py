@@ -120,8 +120,10 @@ def _is_whole(path: Path, expected: str) -> bool:
         return False
 
 
-def open_packed_encoder(pack: ModelPack, file: BinaryIO, directory: Path) -> Encoder:
-    """The encoder of a model, with its taps and preprocessing.
+def open_packed_encoder(
+    pack: ModelPack, file: BinaryIO, directory: Path, *, lean: bool = False
+) -> Encoder:
+    """The encoder of a model, with its taps and preprocessing; ``lean`` as in `open_encoder`.
 
     Raises
     ------
@@ -132,7 +134,8 @@ def open_packed_encoder(pack: ModelPack, file: BinaryIO, directory: Path) -> Enc
     """
     entry = pack.manifest.encoder
     path = unpack_encoder(pack, file, directory)
-    encoder = prepare(open_encoder(path, list(entry.taps)), pack.manifest.preprocessing)
+    opened = open_encoder(path, list(entry.taps), lean=lean)
+    encoder = prepare(opened, pack.manifest.preprocessing)
     if encoder.fingerprint != entry.fingerprint:
         raise EncoderMismatchError(
             f"the encoder's fingerprint is {encoder.fingerprint[:12]}, the manifest says "

@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from typing import TYPE_CHECKING, BinaryIO
 
 from edge_runtime.pack.archive import Member, read_archive
 from edge_runtime.pack.container import Image, Version, read_image
 from edge_runtime.pack.errors import PackError
 from edge_runtime.pack.manifest import MANIFEST, MAX_MANIFEST_BYTES, Manifest, from_bytes
 from edge_runtime.pack.windows import read_at, sha256
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 
 @dataclass(frozen=True)

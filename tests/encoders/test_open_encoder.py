@@ -47,6 +47,14 @@ def test_every_format_agrees_with_the_naive_network(small):
         np.testing.assert_allclose(vectors, expected_taps(images(3))[name], atol=1e-5)
 
 
+def test_a_lean_encoder_answers_the_same(small):
+    path, batch = small
+    usual, lean = open_encoder(path), open_encoder(path, lean=True)
+    assert lean.fingerprint == usual.fingerprint
+    for name, vectors in usual(batch).items():
+        np.testing.assert_array_equal(lean(batch)[name], vectors)
+
+
 def test_by_default_the_taps_end_with_the_output_named_embedding(small):
     path, batch = small
     encoder = open_encoder(path)

@@ -1,0 +1,61 @@
+"""`--profile small`, `standard`, `fast`: what the process of the model does for speed, or memory.
+
+NumPy trains adaptors by batches as fast as compiled kernels do; what they save is 0.2 ms for each
+label, which an encoder of ten does not notice, and what they cost is 115 MB. So only ``fast`` loads
+them, for sensors at kilohertz. Numbers: benchmarks/footprint.py. Imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a process does for speed, and what for memory.
+
+    Attributes
+    ----------
+    compiled
+        Kernels by numba, loaded before the first sample; else NumPy alone.
+    lean
+        Weights are mapped where the library can, buffers are not kept between samples, freed
+        memory goes back to the system.
+    """
+
+    compiled: bool
+    lean: bool
+
+    def apply(self) -> None:
+        """Choose the kernels of this process, and load those that are compiled now."""
+        import adaptors
+
+        if self.compiled:
+            adaptors.warm_up()
+        else:
+            adaptors.use_numpy()
+
+
+# What every worker is started with. glibc keeps no large piece that is free: one arena, not one
+# for each thread, and 128 KiB is where it starts before it learns to keep more.
+ENVIRONMENT: Final[Mapping[str, str]] = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": "131072",
+    "MALLOC_TRIM_THRESHOLD_": "131072",
+}
+DEFAULT: Final = "standard"
+PROFILES: Final[Mapping[str, Profile]] = {
+    "small": Profile(compiled=False, lean=True),
+    "standard": Profile(compiled=False, lean=False),
+    "fast": Profile(compiled=True, lean=False),
+}
+
+
+def release_memory() -> None:
+    """Give memory that is free back to the system, where the C library can (glibc)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

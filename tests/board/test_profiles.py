@@ -1,0 +1,66 @@
+"""What a process loads and keeps in each profile."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+
+from edge_runtime.board.__main__ import build_parser
+from edge_runtime.board.profiles import ENVIRONMENT, PROFILES, release_memory
+
+LEARN = """
+import sys, warnings
+import numpy as np
+from edge_runtime.board.profiles import PROFILES
+PROFILES[{name!r}].apply()
+loaded_before = "numba" in sys.modules
+from edge_runtime import EdgeRuntime
+rng = np.random.default_rng(0)
+X = rng.normal(size=(90, 16)) + 3 * np.eye(16)[np.arange(90) % 3]
+X[:, :4] *= X[:, 4:8]  # what prototypes alone do not tell apart
+y = [int(a > b) for a, b in X[:, :2]]
+runtime = EdgeRuntime(n_dims=512)
+runtime.learn_many(list(X), y)
+slot = runtime.slots[0]
+slot.adaptor = slot.adaptor or slot.fit_adaptor(X.astype("f4"), np.array(y))
+for x, k in zip(X, y):
+    runtime.learn(runtime.step(x).sample_id, k)
+print(loaded_before, "numba" in sys.modules)
+"""
+
+
+def loads(name):
+    child = subprocess.run(
+        [sys.executable, "-c", LEARN.format(name=name)], capture_output=True, text=True, check=True
+    )
+    return child.stdout.split()
+
+
+@pytest.mark.parametrize("name", ["small", "standard"])
+def test_numba_is_never_loaded_though_adaptors_answer_and_train(name):
+    assert loads(name) == ["False", "False"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="numba is not installed")
+def test_fast_has_everything_loaded_before_the_first_sample(monkeypatch):
+    monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
+    assert loads("fast") == ["True", "True"]
+
+
+@pytest.mark.parametrize("words", [["serve", "--port", "/dev/x"], ["run", "a.pack"]])
+def test_profiles_are_chosen_by_name_and_standard_is_the_default(words):
+    parse = build_parser().parse_args
+    assert parse(words).profile == "standard"
+    for name in PROFILES:
+        assert parse([*words, "--profile", name]).profile == name
+    with pytest.raises(SystemExit):
+        parse([*words, "--profile", "huge"])
+
+
+def test_glibc_is_told_by_names_that_it_knows():
+    names = set(ENVIRONMENT)
+    assert names == {"MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"}
+    release_memory()  # wherever this runs, glibc or not
