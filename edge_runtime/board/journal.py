@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Final, TypeVar
 
 from edge_runtime.wire import cbor
@@ -129,6 +129,10 @@ class Journal:
             taken = [replace(items[0], evidence=None)]
         first = self._events.next - len(items)
         return EventsAnswer(tuple(taken), first + len(taken), n_lost)
+
+    def kept_events(self) -> list[dict[str, Any]]:
+        """All that are still here, as plain values, the oldest first."""
+        return [asdict(event) for event in self._events.since(0)[1]]
 
     def metrics(self, since: int, limit: int) -> MetricsAnswer:
         """Rows from number `since`, as many as fit."""

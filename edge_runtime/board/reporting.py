@@ -78,7 +78,15 @@ def _shorter(runtime: dict[str, Any], agent: dict[str, Any]) -> Iterator[StatusA
     ]
     runtime = {**runtime, "slots": slots}
     yield StatusAnswer(runtime, agent)
-    for name in ("slots", "classes", "damaged_generations", "generations", "capture"):
+    for name in (
+        "slots",
+        "classes",
+        "damaged_generations",
+        "generations",
+        "capture",
+        "written",
+        "load",
+    ):
         if isinstance(runtime.get(name), list):
             runtime = {**runtime, f"n_{name}": len(runtime[name])}
         runtime = {key: value for key, value in runtime.items() if key != name}

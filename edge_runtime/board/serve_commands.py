@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_runtime.board.profiles import DEFAULT, PROFILES
+from edge_runtime.board.wear import BYTES_PER_HOUR, SAVE_S
 
 DEFAULT_STATE: Final = Path("/var/lib/edge-agent")
 
@@ -33,10 +34,21 @@ def register(commands: Any) -> None:
     add_profile(limits)
     limits.add_argument("--trial-s", type=float, default=600.0, help="time to confirm an update")
     limits.add_argument("--test-s", type=float, default=25.0, help="time for a self-test")
-    limits.add_argument("--save-s", type=float, default=30.0, help="labels are saved so soon")
+    limits.add_argument("--save-s", type=float, default=SAVE_S, help="labels are saved so soon")
+    limits.add_argument(
+        "--write-mb", type=_megabytes, default=BYTES_PER_HOUR // 10**6, metavar="MB",
+        help="of learned state in an hour, for the SD card's sake",
+    )  # fmt: skip
     limits.add_argument("--memory-mb", type=int, default=3072, help="address space of the model")
     limits.add_argument("--capture-mb", type=int, default=0, help="raw samples kept; 0: none ever")
     serve.set_defaults(run=serve_lines)
+
+
+def _megabytes(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}, expected at least 1")
+    return value
 
 
 def add_state(parser: Any) -> None:
@@ -83,6 +95,7 @@ def serve_lines(arguments: argparse.Namespace) -> None:
         memory_bytes=arguments.memory_mb * 2**20,
         capture_bytes=arguments.capture_mb * 2**20,
         save_s=arguments.save_s,
+        write_bytes=arguments.write_mb * 10**6,
         profile=arguments.profile,
     )
     serve(

@@ -18,13 +18,12 @@ import numpy as np
 from edge_runtime import state
 from edge_runtime.board.capture import MAX_CAPTURED, Captured, CommandError
 from edge_runtime.board.files import Files
+from edge_runtime.board.wear import BYTES_PER_HOUR, SAVE_S, SavePlan
 from edge_runtime.errors import EdgeRuntimeError, LabelError
 from edge_runtime.persistence import UndoTo
 from edge_runtime.records import Event, Label, Prediction
 from edge_runtime.runtime import EdgeRuntime
 
-SAVE_S: Final = 30.0  # labels are dear; generations wear an SD card
-RETRY_SAVE_S: Final = 10.0
 MAX_NEWS: Final = 1000  # rows, events: what is not fetched in time is counted as lost
 
 
@@ -36,10 +35,13 @@ class ServiceSettings:
     ----------
     capture_bytes
         Raw samples that may be kept for a host that asks; 0: none ever are.
+    save_s, write_bytes
+        See `wear.SavePlan`.
     """
 
     save_s: float = SAVE_S
     capture_bytes: int = 0
+    write_bytes: int = BYTES_PER_HOUR
 
 
 class RuntimeService:
@@ -62,7 +64,8 @@ class RuntimeService:
         self._predicted: OrderedDict[int, Label | None] = OrderedDict()
         self._n_judged = self._n_right = 0
         self._seen = -1
-        self._save_at_s: float | None = None
+        self._plan = SavePlan(settings.save_s, settings.write_bytes)
+        self.load: Callable[[], dict[str, Any]] = dict  # of whoever brings samples
         self._events: list[dict[str, Any]] = []
         self._rows: list[list[float]] = []
         self._wanted: list[dict[str, Any]] = []
@@ -138,8 +141,8 @@ class RuntimeService:
             self._settled.append(sample)
             for event in events:
                 self._note(event)
-        if accepted and self._save_at_s is None:
-            self._save_at_s = now_s + self._settings.save_s
+        if accepted:
+            self._plan.changed(now_s)
         return {"accepted": accepted, "refused": refused}
 
     def _judge(self, sample: int, label: Label) -> None:
@@ -150,25 +153,26 @@ class RuntimeService:
     def _undo(self, command: Mapping[str, Any], now_s: float) -> dict[str, Any]:
         to = command.get("to")
         if to is not None:
-            return self._undo_to(str(to))
+            return self._undo_to(str(to), now_s)
         target = int(command["generation"])
         kept = self._generations()
         if target not in kept:
             raise CommandError(f"generation {target} is not kept; there are {kept}")
-        if self._save_at_s is not None:
+        if self._plan.is_pending:
             # What is undone becomes a generation too: an undo can be undone.
             self._save({}, now_s)
         steps = self._runtime.generation - target
         if steps:
             self._runtime.undo(steps)
+            self._plan.saved(self._newest_bytes(), now_s)
         self.say("undone", f"back to generation {target}, now {self._runtime.generation}")
         return {"generation": self._runtime.generation}
 
-    def _undo_to(self, to: str) -> dict[str, Any]:
+    def _undo_to(self, to: str, now_s: float) -> dict[str, Any]:
         if to not in get_args(UndoTo):
             raise CommandError(f"undo to {to[:40]!r}, expected {' or '.join(get_args(UndoTo))}")
         self._runtime.undo(to=cast(UndoTo, to))
-        self._save_at_s = None  # undo saves what it goes back to
+        self._plan.saved(self._newest_bytes(), now_s)  # undo saves what it goes back to
         self.say("undone", f"back to {to}, now generation {self._runtime.generation}")
         return {"generation": self._runtime.generation}
 
@@ -186,7 +190,7 @@ class RuntimeService:
     def _pull(self, command: Mapping[str, Any], now_s: float) -> dict[str, Any]:
         what = str(command["what"])
         if what == "state":
-            if self._save_at_s is not None or not self._generations():
+            if self._plan.is_pending or not self._generations():
                 self._save({}, now_s)
             name, data = "state.edge", self._newest()
         elif what == "capture":
@@ -200,7 +204,7 @@ class RuntimeService:
 
     def _newest(self) -> bytes:
         saved = state.load(self._learned)
-        return (self._learned / f"state-{saved.number:08d}.edge").read_bytes()
+        return _generation_path(self._learned, saved.number).read_bytes()
 
     def _share(self, name: str, data: bytes) -> None:
         """A file for hosts: whole or not there; it need not survive a power cut."""
@@ -213,20 +217,24 @@ class RuntimeService:
     # -- learned state ----------------------------------------------------------------------
 
     def _save(self, command: Mapping[str, Any], now_s: float) -> dict[str, Any]:
-        if self._runtime.slots or self._save_at_s is not None:
+        if self._runtime.slots or self._plan.is_pending:
             self._runtime.save(self._learned)
-        self._save_at_s = None
+            self._plan.saved(self._newest_bytes(), now_s)
         return {"generation": self._runtime.generation}
 
     def tend(self, now_s: float) -> None:
         """Save when it is time; a full disk is reported and tried again."""
-        if self._save_at_s is None or now_s < self._save_at_s:
+        if not self._plan.is_due(now_s):
             return
         try:
             self._save({}, now_s)
         except OSError as error:
-            self._save_at_s = now_s + RETRY_SAVE_S
+            self._plan.failed(now_s)
             self.say("unsaved", f"learned state cannot be saved, trying again: {error}")
+
+    def _newest_bytes(self) -> int:
+        generations = self._generations()
+        return _generation_path(self._learned, generations[-1]).stat().st_size if generations else 0
 
     def _generations(self) -> list[int]:
         return state.numbers(self._learned) if self._learned.is_dir() else []
@@ -238,7 +246,9 @@ class RuntimeService:
         return {
             **self._runtime.status(),
             "generations": self._generations(),
-            "unsaved": self._save_at_s is not None,
+            "unsaved": self._plan.is_pending,
+            "written": self._plan.status(),
+            "load": self.load(),
             "judged": self._n_judged,
             "right": self._n_right,
             "stream": self.stream,
@@ -256,6 +266,10 @@ class RuntimeService:
         }
         self._events, self._rows, self._wanted, self._settled = [], [], [], []
         return news
+
+
+def _generation_path(learned: Path, number: int) -> Path:
+    return learned / f"state-{number:08d}.edge"
 
 
 def _wanted(answer: Prediction) -> dict[str, Any]:

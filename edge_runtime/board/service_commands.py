@@ -26,6 +26,8 @@ def register(commands: Any) -> None:
     install = commands.add_parser("install", help="install the agent as a systemd service")
     install.add_argument("--port", action="append", required=True, metavar="DEVICE", dest="ports")
     install.add_argument("--key", action="append", type=Path, default=[], metavar="KEY.pub.pem")
+    install.add_argument("--memory-max", default="60%", help="512M, or a share of all")
+    install.add_argument("--cpu-quota", default="200%", help="of one core; 200%% are two")
     install.add_argument("--print", action="store_true", help="only show the unit")
     install.add_argument("--no-start", action="store_true", help="neither enable nor start it")
     _add_root(install)
@@ -69,7 +71,11 @@ def install_service(arguments: argparse.Namespace) -> None:
 
     program = shutil.which("edge-agent") or sys.argv[0]
     service = unit.Service(
-        str(Path(program).absolute()), tuple(arguments.ports), tuple(arguments.arguments)
+        str(Path(program).absolute()),
+        tuple(arguments.ports),
+        tuple(arguments.arguments),
+        arguments.memory_max,
+        arguments.cpu_quota,
     )
     if arguments.print:
         print(unit.unit_text(service), end="")

@@ -22,6 +22,7 @@ from edge_runtime.board import health
 from edge_runtime.board.access import Access
 from edge_runtime.board.agent import Agent, BoardFacts, Line
 from edge_runtime.board.deployer import Deployer, DeployerSettings
+from edge_runtime.board.event_log import EventLog
 from edge_runtime.board.files import Files
 from edge_runtime.board.images import BoardLimits, ImageStore
 from edge_runtime.board.journal import Journal
@@ -242,6 +243,7 @@ def serve(settings: ServeSettings) -> None:
     with lock(settings.state):
         agent, lines = build(settings)
         notifier = Notifier()
+        log = EventLog(agent.journal, Files(settings.state / SHARED))
         loop = Loop(agent, lines, notifier, telemetry=settings.telemetry)
 
         def stop(number: int, frame: object) -> None:
@@ -254,8 +256,10 @@ def serve(settings: ServeSettings) -> None:
         try:
             while not loop.is_over:
                 loop.turn()
+                log.tend(agent.deployer.trouble, clock().monotonic_s)
         finally:
             notifier.stopping()
+            log.flush()
             agent.deployer.close()
             for port, _ in lines:
                 port.close()

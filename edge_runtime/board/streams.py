@@ -41,6 +41,15 @@ def open_stream(spec: str, *, repeat: bool = False) -> Iterator[Any] | None:
     return _for_ever(first, lambda: _OPENERS[kind](argument)) if repeat else first
 
 
+def is_live(spec: str) -> bool:
+    """Whether the world goes on while nobody reads: what waits too long is worth nothing.
+
+    >>> is_live("serial:/dev/ttyUSB0"), is_live("files:samples")
+    (True, False)
+    """
+    return spec.partition(":")[0] in ("serial", "python")
+
+
 def _for_ever(samples: Iterator[Any], again: Callable[[], Iterator[Any]]) -> Iterator[Any]:
     while True:
         yield from samples

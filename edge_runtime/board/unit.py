@@ -7,11 +7,13 @@ told to keep them, everything that the agent has learned and cached.
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -34,12 +36,20 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 NotifyAccess=main
-ExecStart={command}
+{before}ExecStart={command}
 Restart=always
 RestartSec=2
 WatchdogSec={watchdog_s}
+TimeoutStartSec=300
 TimeoutStopSec=30
 KillMode=mixed
+
+MemoryMax={memory_max}
+CPUQuota={cpu_quota}
+CPUWeight=50
+TasksMax=128
+# Where memory runs out, the model goes and the agent stays: it undoes what did it.
+OOMPolicy=continue
 
 DynamicUser=yes
 SupplementaryGroups=dialout
@@ -95,11 +105,16 @@ class Service:
         The ``edge-agent`` that systemd starts: an absolute path.
     arguments
         Of ``serve``, without ``--port`` and ``--state``.
+    memory_max, cpu_quota
+        What agent and model may take together, as systemd writes it: "512M" or a share of the
+        board's memory; a share of one core, 200% being two.
     """
 
     program: str
     ports: tuple[str, ...]
     arguments: tuple[str, ...] = ()
+    memory_max: str = "60%"
+    cpu_quota: str = "200%"
 
 
 def unit_text(service: Service) -> str:
@@ -108,8 +123,9 @@ def unit_text(service: Service) -> str:
     Raises
     ------
     InstallError
-        A port is no device, or a text would end its line.
+        A port is no device, a limit is none, or a text would end its line.
     """
+    _check_limits(service)
     words = [service.program, "serve", *service.arguments, "--state", f"/{STATE}"]
     for port in service.ports:
         if not port.startswith("/dev/") or ".." in port:
@@ -122,14 +138,33 @@ def unit_text(service: Service) -> str:
     sensors = (each[7:] for each in service.arguments if each.startswith("serial:"))
     kinds = sorted({kind for port in (*service.ports, *sensors) for kind in device_kinds(port)})
     devices = "\n".join(f"DeviceAllow=char-{kind} rw" for kind in kinds)
+    is_fast = "fast" in _values_of(service.arguments, "--profile")
+    warm_up = shlex.join([service.program, "warm-up"]).replace("%", "%%").replace("$", "$$")
     at_home = service.program.startswith(("/home/", "/root/"))
     return UNIT.format(
         command=command,
+        # As the service's user, for the processor at hand: nothing is compiled later.
+        before=f"ExecStartPre={warm_up}\n" if is_fast else "",
+        memory_max=service.memory_max,
+        cpu_quota=service.cpu_quota,
         watchdog_s=WATCHDOG_S,
         cache=CACHE,
         devices=devices,
         protect_home="read-only" if at_home else "yes",
     )
+
+
+def _check_limits(service: Service) -> None:
+    if not re.fullmatch(r"\d{1,5}[KMG]|[1-9]\d?%|100%|infinity", service.memory_max):
+        raise InstallError(f"memory {service.memory_max!r}, expected 512M, 60% or infinity")
+    if not re.fullmatch(r"[1-9]\d{0,4}%", service.cpu_quota):
+        raise InstallError(f"processor time {service.cpu_quota!r}, expected 150% or so")
+
+
+def _values_of(arguments: Sequence[str], option: str) -> list[str]:
+    """What an option is set to, in either of argparse's spellings."""
+    apart = [after for word, after in pairwise(arguments) if word == option]
+    return apart + [word[len(option) + 1 :] for word in arguments if word.startswith(f"{option}=")]
 
 
 def device_kinds(port: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@
 
 The agent sends an order, then commands; the worker says ``ready``, then answers, news, and a beat
 each second that shows that its loop turns. It bounds its own memory, and dies with the agent. One
-thread reads the stream, one the socket; one inbox brings both to the loop, which alone touches the
+thread reads the stream, one the socket; an `inbox` brings both to the loop, which alone touches the
 runtime.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import queue
 import resource
 import select
 import signal
@@ -27,13 +26,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_runtime.board.channel import Channel, ChannelError
+from edge_runtime.board.health import throttling
+from edge_runtime.board.inbox import URGENT, Inbox
 from edge_runtime.board.profiles import DEFAULT, PROFILES, release_memory
 from edge_runtime.board.selftest import Places
+from edge_runtime.board.wear import BYTES_PER_HOUR, SAVE_S
 
 BEAT_S: Final = 1.0
 NEWS_S: Final = 0.1
-# One sample is answered while the next is read.
-MAX_READ_AHEAD: Final = 2
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -47,6 +47,8 @@ class Order:
         Directory of learned state to take over, on the first start of a deployment.
     set_aside
         Learned state that cannot be read is kept aside, and the worker starts without it.
+    save_s, write_bytes
+        See `wear.SavePlan`.
     profile
         Name of one of `profiles.PROFILES`.
     stream, interval_s, repeat
@@ -62,7 +64,8 @@ class Order:
     repeat: bool = False
     memory_bytes: int = 0
     capture_bytes: int = 0
-    save_s: float = 30.0
+    save_s: float = SAVE_S
+    write_bytes: int = BYTES_PER_HOUR
     profile: str = DEFAULT
 
 
@@ -86,9 +89,9 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)  # the agent says when to stop
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     inbox = Inbox()
-    threading.Thread(target=inbox.read_channel, args=(channel,), daemon=True).start()
-    _, fields = inbox.get(timeout_s=60.0) or ("gone", {})
-    if not fields:
+    threading.Thread(target=_read_channel, args=(channel, inbox), daemon=True).start()
+    _, fields = inbox.get(timeout_s=60.0) or ("command", {"do": "gone"})
+    if fields.get("do") == "gone":
         return 0
     order = Order(**{**fields, "places": Places(**fields["places"])})
     limit_memory(order.memory_bytes)
@@ -103,52 +106,35 @@ def main() -> int:
         return 1
 
 
-class Inbox:
-    """What comes from the stream and from the agent, in the order in which it comes."""
+def _read_channel(channel: Channel, inbox: Inbox) -> None:
+    """Thread: commands, until the agent is gone."""
+    try:
+        while True:
+            select.select([channel], [], [])
+            for value in channel.receive():
+                inbox.put_command(value)
+    except (ChannelError, OSError, ValueError):
+        inbox.put_command({"do": "gone"})
 
-    def __init__(self) -> None:
-        self._items: queue.Queue[tuple[str, Any]] = queue.Queue()
-        self._room = threading.Semaphore(MAX_READ_AHEAD)
 
-    def read_channel(self, channel: Channel) -> None:
-        """Thread: commands, until the agent is gone."""
-        try:
-            while True:
-                select.select([channel], [], [])
-                for value in channel.receive():
-                    self._items.put(("command", value))
-        except (ChannelError, OSError, ValueError):
-            self._items.put(("gone", {}))
-
-    def read_stream(self, samples: Iterator[Any], interval_s: float) -> None:
-        """Thread: samples, no faster than they are answered."""
-        next_s = time.monotonic()
-        try:
-            for sample in samples:
-                self._room.acquire()
-                self._items.put(("sample", sample))
-                next_s = max(next_s + interval_s, time.monotonic())
-                time.sleep(max(0.0, next_s - time.monotonic()))
-            self._items.put(("end", ""))
-        except Exception as error:  # a source may raise anything; the runtime goes on without it
-            self._items.put(("end", f"{type(error).__name__}: {error}"))
-
-    def get(self, timeout_s: float) -> tuple[str, Any] | None:
-        """The next item; None if none comes in time."""
-        try:
-            kind, item = self._items.get(timeout=max(0.001, timeout_s))
-        except queue.Empty:
-            return None
-        if kind == "sample":
-            self._room.release()
-        return kind, item
+def _read_stream(samples: Iterator[Any], interval_s: float, inbox: Inbox) -> None:
+    """Thread: samples, no faster than they are asked for."""
+    next_s = time.monotonic()
+    try:
+        for sample in samples:
+            inbox.put_sample(sample)
+            next_s = max(next_s + interval_s, time.monotonic())
+            time.sleep(max(0.0, next_s - time.monotonic()))
+        inbox.end_samples("")
+    except Exception as error:  # a source may raise anything; the runtime goes on without it
+        inbox.end_samples(f"{type(error).__name__}: {error}")
 
 
 def _serve(order: Order, channel: Channel, inbox: Inbox) -> int:
     from edge_runtime.board.deploying import open_deployment, place_of
     from edge_runtime.board.files import Files
     from edge_runtime.board.service import RuntimeService, ServiceSettings
-    from edge_runtime.board.streams import open_stream
+    from edge_runtime.board.streams import is_live, open_stream
 
     profile = PROFILES[order.profile]
     profile.apply()
@@ -160,15 +146,16 @@ def _serve(order: Order, channel: Channel, inbox: Inbox) -> int:
         lean=profile.lean,
     )
     release_memory()  # of what was needed to open it
-    settings = ServiceSettings(order.save_s, order.capture_bytes)
+    settings = ServiceSettings(order.save_s, order.capture_bytes, order.write_bytes)
     shared = Files(Path(order.shared))
     service = RuntimeService(runtime, Path(order.places.learned), shared, settings)
     samples = open_stream(order.stream, repeat=order.repeat)
+    inbox.is_live, service.load = is_live(order.stream), inbox.status
     _send(channel, {"say": "ready", "learned": learned, "status": service.status()})
     if samples is not None:
         service.stream = "running"
-        arguments = (samples, order.interval_s)
-        threading.Thread(target=inbox.read_stream, args=arguments, daemon=True).start()
+        arguments = (samples, order.interval_s, inbox)
+        threading.Thread(target=_read_stream, args=arguments, daemon=True).start()
     return _loop(service, channel, inbox)
 
 
@@ -180,7 +167,7 @@ def _loop(service: Any, channel: Channel, inbox: Inbox) -> int:
         now_s = time.monotonic()
         if got is not None:
             kind, item = got
-            if kind == "gone" or (kind == "command" and item.get("do") == "stop"):
+            if kind == "command" and item.get("do") in URGENT:
                 return _stop(service, channel, now_s)
             _take(service, channel, kind, item, now_s)
         service.tend(now_s)
@@ -191,6 +178,7 @@ def _loop(service: Any, channel: Channel, inbox: Inbox) -> int:
                 _send(channel, {"say": "news", **news})
         if now_s >= beat_s:
             beat_s = now_s + BEAT_S
+            inbox.is_throttled = bool(throttling())
             _send(channel, {"say": "beat", "status": service.status()})
 
 

@@ -81,6 +81,25 @@ def test_nothing_escapes_from_the_line_of_the_command():
     assert "--name '100%% $$HOME' --state" in text
 
 
+@pytest.mark.parametrize(
+    "limits",
+    [("512", "200%"), ("0%", "200%"), ("60%", "2"), ("60%\nUser=root", "1%"), ("60%", "0%")],
+)
+def test_limits_are_what_systemd_understands(limits):
+    with pytest.raises(InstallError, match="expected"):
+        unit_text(Service("/opt/edge-agent", ("/dev/ttyAMA0",), (), *limits))
+
+
+@pytest.mark.parametrize("words", [["--profile", "fast"], ["--profile=fast"]])
+def test_kernels_are_compiled_before_the_service_starts(words):
+    text = unit_text(Service("/opt/edge-agent", ("/dev/ttyAMA0",), tuple(words), "512M", "80%"))
+    assert "ExecStartPre=/opt/edge-agent warm-up\nExecStart=" in text
+    assert "MemoryMax=512M\nCPUQuota=80%\n" in text
+    usual = unit_text(Service("/opt/edge-agent", ("/dev/ttyAMA0",)))
+    assert "ExecStartPre" not in usual
+    assert "WatchdogSec=" in usual
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="NO SYSTEMD: unit not verified")
 def test_systemd_accepts_the_unit(root):
     program = shutil.which("true")
