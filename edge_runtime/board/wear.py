@@ -12,7 +12,7 @@ from typing import Any, Final
 
 SAVE_S: Final = 30.0  # labels are dear; generations wear an SD card
 RETRY_S: Final = 10.0
-# 17.5 GB in a year of labels day and night: a thousandth of what a 32 GB card stands.
+# 1.75 TB in a year of labels day and night; a 32 GB card of 1,000 cycles stands 32.
 BYTES_PER_HOUR: Final = 200 * 10**6
 HOUR_S: Final = 3600.0
 
