@@ -10,6 +10,7 @@ processes share once. Peers are what an import of them alone costs.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -72,9 +73,12 @@ def run(options: Options) -> Report:
     records: list[dict[str, Any]] = []
     repeats = 1 if options.quick else 3
     for name, path in lite0_files(int8_only=True).items():
-        for profile in PROFILES:
-            uses = [measure(path, profile, options.quick) for _ in range(repeats)]
-            records.append(_record(f"{name}, {profile}", uses))
+        with tempfile.TemporaryDirectory() as folder:
+            board = Path(folder) / "board"
+            install(path, board, 200 if options.quick else LABELS)
+            for profile in PROFILES:
+                uses = [measure(path, board, profile, options.quick) for _ in range(repeats)]
+                records.append(_record(f"{name}, {profile}", uses))
     peers = [{"what": f"import {name}", "total": imported_bytes(name)} for name in IMPORTS]
     torch = peers[-1]["total"]
     return Report(
@@ -127,11 +131,11 @@ def imported_bytes(module: str) -> int | None:
 # -- a board at work -------------------------------------------------------------------------
 
 
-def measure(encoder: Path, profile: str, quick: bool) -> Use:
-    """Run a board for some hundred samples, labels included."""
+def measure(encoder: Path, board: Path, profile: str, quick: bool) -> Use:
+    """Run a copy of a board for some hundred samples, labels included."""
     with tempfile.TemporaryDirectory() as folder:
         link, state = Path(folder) / "board", Path(folder) / "state"
-        install(encoder, state, 200 if quick else LABELS)
+        shutil.copytree(board, state)
         samples = frames(Path(folder) / "frames", encoder)
         stream = ("--stream", f"files:{samples}", "--repeat", "--interval-s", "0.02")
         words = ("--state", state, "--baud", BAUD, *stream, "--", "--profile", profile, "--open")
