@@ -12,11 +12,13 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 QUICK := -m "not slow" -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nojit test-legacy check fix bench clean
+.PHONY: help demo test test-nojit test-legacy test-install deb check fix bench clean
 
 help:
 	@echo "make demo    the whole learning job on real images, no hardware (a few minutes)"
 	@echo "make test    every test, in three environments"
+	@echo "make test-install   pip and .deb in a clean Debian: needs root, debootstrap, a mirror"
+	@echo "make deb     Debian packages in dist/; BACKEND=litert ARCH=arm64 for an inference library"
 	@echo "make check   lint, types, import rules, quick tests"
 	@echo "make bench   the benchmarks; PACS rows need DATA_DIR=folder with pacs_128.tar"
 	@echo "make clean   remove environments and caches"
@@ -60,6 +62,12 @@ test-legacy: $(LEGACY)/.test
 	$(LEGACY)/bin/python -m pytest $(QUICK)
 endif
 
+test-install: $(VENV)/.test
+	EDGE_RUNTIME_INSTALL=1 $(BIN)/python -m pytest tests/install
+
+deb: $(BIN)/python
+	$(BIN)/python -m deploy.deb --out dist $(if $(BACKEND),--backend $(BACKEND) --arch $(or $(ARCH),arm64))
+
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -76,4 +84,4 @@ bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks --data-dir "$(or $(DATA_DIR),.cache/data)"
 
 clean:
-	rm -rf $(VENV) $(LEGACY) .cache build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-report
+	rm -rf $(VENV) $(LEGACY) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-report

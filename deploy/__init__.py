@@ -1,0 +1,1 @@
+"""What is built for boards: Debian packages, a container. Nothing of it is installed by pip."""
