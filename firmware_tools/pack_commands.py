@@ -10,6 +10,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_runtime.accelerator_names import CPU, NAMES
+
 if TYPE_CHECKING:
     from edge_runtime.pack import ModelPack
     from firmware_tools.packing import Ingredients
@@ -55,6 +57,9 @@ def _add_parts(group: Any) -> None:
 def _add_requirements(group: Any) -> None:
     group.add_argument("--runtime", default="0.1.0", metavar="X.Y.Z", help="least edge-runtime")
     group.add_argument("--board", nargs="+", default=(), metavar="NAME", dest="boards")
+    group.add_argument(
+        "--accelerator", choices=NAMES, default=CPU, help="else the CPU serves, and says why"
+    )
     group.add_argument("--memory-mb", type=int, default=0, metavar="N", help="address space")
 
 
@@ -106,6 +111,7 @@ def _ingredients(arguments: argparse.Namespace) -> Ingredients:
         canaries=arguments.canaries,
         canary_labels=_labels(arguments.canary_labels),
         licences=arguments.licences,
+        accelerator=arguments.accelerator,
     )
 
 
@@ -164,6 +170,8 @@ def _describe(pack: ModelPack) -> list[tuple[str, str]]:
         ("taps", ", ".join(manifest.encoder.taps)),
         ("classes", ", ".join(map(str, manifest.classes)) or "none yet"),
     ]
+    if manifest.accelerator != CPU:
+        rows.append(("runs on", f"{manifest.accelerator}, or the CPU"))
     if manifest.thresholds:
         pairs = (f"{name}={value:g}" for name, value in manifest.thresholds.items())
         rows.append(("thresholds", ", ".join(pairs)))

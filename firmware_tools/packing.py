@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from edge_runtime import state
+from edge_runtime.accelerator_names import CPU
 from edge_runtime.encoders import open_encoder
 from edge_runtime.errors import EncoderMismatchError
 from edge_runtime.pack import Manifest, ModelPack, PackError, read_pack
@@ -49,6 +50,7 @@ class Ingredients:
     canaries: Path | None = None
     canary_labels: Sequence[int | str] = ()
     licences: Path | None = None
+    accelerator: str = CPU
 
 
 def model_payload(
@@ -110,6 +112,7 @@ def _manifest(kind: Kind, name: str, encoder: EncoderEntry, parts: Ingredients) 
         thresholds=dict(parts.thresholds),
         canary_labels=tuple(parts.canary_labels),
         requires=parts.requires,
+        accelerator=parts.accelerator if kind == "model" else CPU,
     )
 
 

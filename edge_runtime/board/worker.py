@@ -20,6 +20,7 @@ import socket
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -135,20 +136,26 @@ def _serve(order: Order, channel: Channel, inbox: Inbox) -> int:
     from edge_runtime.board.files import Files
     from edge_runtime.board.service import RuntimeService, ServiceSettings
     from edge_runtime.board.streams import is_live, open_stream
+    from edge_runtime.encoders.accelerators import AcceleratorWarning
 
     profile = PROFILES[order.profile]
     profile.apply()
     carry_from = None if order.carry_from is None else Path(order.carry_from)
-    runtime, learned = open_deployment(
-        place_of(asdict(order.places)),
-        carry_from=carry_from,
-        set_aside=order.set_aside,
-        lean=profile.lean,
-    )
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", AcceleratorWarning)
+        runtime, learned = open_deployment(
+            place_of(asdict(order.places)),
+            carry_from=carry_from,
+            set_aside=order.set_aside,
+            lean=profile.lean,
+        )
     release_memory()  # of what was needed to open it
     settings = ServiceSettings(order.save_s, order.capture_bytes, order.write_bytes)
     shared = Files(Path(order.shared))
     service = RuntimeService(runtime, Path(order.places.learned), shared, settings)
+    for each in said:
+        if issubclass(each.category, AcceleratorWarning):
+            service.say("accelerator", str(each.message))
     samples = open_stream(order.stream, repeat=order.repeat)
     inbox.is_live, service.load = is_live(order.stream), inbox.status
     _send(channel, {"say": "ready", "learned": learned, "status": service.status()})

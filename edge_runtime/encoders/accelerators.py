@@ -9,31 +9,12 @@ from __future__ import annotations
 import ctypes
 import importlib
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
+from edge_runtime.accelerator_names import CPU, DELEGATES, NAMES, PROVIDERS
 from edge_runtime.encoders.probe import MODULES
 from edge_runtime.errors import EncoderError
-
-CPU: Final = "cpu"
-# onnxruntime's execution providers. TensorRT and CUDA come with a build of onnxruntime of their
-# own (on Jetson with JetPack's); XNNPACK, ACL and CoreML depend on how it was built.
-PROVIDERS: Final[Mapping[str, str]] = {
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "xnnpack": "XnnpackExecutionProvider",
-    "acl": "ACLExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
-}
-# Shared libraries of LiteRT's delegates, as their makers install them. XNNPACK is built in and on.
-DELEGATES: Final[Mapping[str, str]] = {
-    "edgetpu": "libedgetpu.so.1",
-    "gpu": "libtensorflowlite_gpu_delegate.so",
-    "armnn": "libarmnnDelegate.so",
-    "hexagon": "libhexagon_delegate.so",
-    "vx": "libvx_delegate.so",
-}
-NAMES: Final = (CPU, *sorted({*PROVIDERS, *DELEGATES}))
 
 
 class AcceleratorWarning(RuntimeWarning):

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edge_runtime.encoders.accelerators import CPU, PROVIDERS, fall_back, missing_provider
+from edge_runtime.accelerator_names import CPU, PROVIDERS
+from edge_runtime.encoders.accelerators import fall_back, missing_provider
 from edge_runtime.encoders.base import Array, Layout, Quantisation
 from edge_runtime.encoders.model import InputTensor
 from edge_runtime.encoders.probe import first_working

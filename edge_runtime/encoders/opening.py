@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from edge_runtime.encoders.accelerators import CPU, check_name
+from edge_runtime.accelerator_names import CPU
+from edge_runtime.encoders.accelerators import check_name
 from edge_runtime.encoders.base import Encoder
 from edge_runtime.encoders.model import ModelEncoder, Runner
 from edge_runtime.errors import EncoderError

@@ -16,13 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from edge_runtime.encoders.accelerators import (
-    CPU,
-    DELEGATES,
-    fall_back,
-    load_delegate,
-    missing_delegate,
-)
+from edge_runtime.accelerator_names import CPU, DELEGATES
+from edge_runtime.encoders.accelerators import fall_back, load_delegate, missing_delegate
 from edge_runtime.encoders.base import Array, Layout, Quantisation
 from edge_runtime.encoders.model import InputTensor
 from edge_runtime.encoders.probe import MODULES, first_working, try_model

@@ -3,6 +3,7 @@
 Two kinds. A *model* carries an encoder and everything to start with it. A *head* carries learned
 state for an encoder that the board already has: tens of kilobytes instead of the encoder again.
 A schema is closed: an unknown field is refused, and whatever is added later gets the next number.
+Schema 2 adds ``accelerator``; a manifest without one is written as schema 1, for older boards.
 Not here: files, signatures, NumPy.
 """
 
@@ -15,9 +16,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, TypeAlias, cast
 
+from edge_runtime.accelerator_names import CPU, NAMES, suits
 from edge_runtime.pack.errors import PackError
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 MAX_MANIFEST_BYTES: Final = 256 * 1024  # 256 classes of 64 characters and 1,024 canaries fit
 MAX_CLASSES: Final = 256
 MAX_CANARIES: Final = 1024
@@ -97,7 +99,8 @@ class Manifest:
     """Everything that a pack says of itself; see the classes of its parts.
 
     ``thresholds`` are fields of the policy's settings for a board that has learned nothing yet;
-    learned state keeps its own.
+    learned state keeps its own. ``accelerator`` is what a model would like to run on: a board that
+    has none of it uses its CPU, and says why.
     """
 
     kind: Kind
@@ -109,6 +112,7 @@ class Manifest:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     canary_labels: tuple[Label, ...] = ()
     requires: Requirements = Requirements()
+    accelerator: str = CPU
 
     @property
     def image(self) -> int:
@@ -119,6 +123,9 @@ class Manifest:
 def to_bytes(manifest: Manifest) -> bytes:
     """The manifest as JSON: the same content gives the same bytes."""
     fields = {"schema": SCHEMA, **asdict(manifest)}
+    if manifest.accelerator == CPU:
+        fields["schema"] = 1
+        del fields["accelerator"]
     return json.dumps(fields, sort_keys=True, indent=1, allow_nan=False).encode() + b"\n"
 
 
@@ -141,9 +148,10 @@ def from_bytes(data: bytes) -> Manifest:
     schema = fields.pop("schema", None)
     if type(schema) is int and schema > SCHEMA:
         raise _refusal(f"schema {schema}, this release reads {SCHEMA}: update edge-runtime first")
-    if schema != SCHEMA or type(schema) is not int:
-        raise _refusal(f"schema {str(schema)[:80]!r}, expected {SCHEMA}")
-    manifest = cast(Manifest, _build(Manifest, fields, READERS, ""))
+    if type(schema) is not int or schema < 1:
+        raise _refusal(f"schema {str(schema)[:80]!r}, expected 1 or {SCHEMA}")
+    readers = READERS if schema == 1 else {**READERS, "accelerator": _one_of(*NAMES)}
+    manifest = cast(Manifest, _build(Manifest, fields, readers, ""))
     _check_together(manifest)
     return manifest
 
@@ -278,6 +286,12 @@ def _check_together(manifest: Manifest) -> None:
         raise _refusal(f"encoder.sha256 is not that of {encoder.file}")
     if (CANARIES in names) != bool(manifest.canary_labels):
         raise _refusal(f"{len(manifest.canary_labels)} canary labels: canaries come with labels")
+    if not suits(manifest.accelerator, encoder.file[7:]) or (
+        manifest.kind == "head" and manifest.accelerator != CPU
+    ):
+        raise _refusal(
+            f"accelerator {manifest.accelerator!r} is none of a {manifest.kind}'s {encoder.file}"
+        )
     kinds = {type(label) for label in manifest.classes + manifest.canary_labels}
     if len(kinds) > 1:
         raise _refusal("labels are numbers and texts: expected one or the other")

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from edge_runtime.accelerator_names import CPU
 from edge_runtime.encoders import Encoder, InputSpec, open_encoder
 from edge_runtime.encoders.base import Floats, check_batch
 from edge_runtime.errors import EncoderMismatchError
@@ -39,6 +40,7 @@ class PreparedEncoder:
         self._encoder = encoder
         self.taps, self.embedding, self.dims = encoder.taps, encoder.embedding, encoder.dims
         self.n_bytes, self.backend = encoder.n_bytes, encoder.backend
+        self.accelerator = accelerator_of(encoder)
         self.input_spec: InputSpec | None = InputSpec(spec.shape, RAW, spec.layout)
         self._scale = _along_channels(preprocessing.scale, spec)
         self._offset = _along_channels(preprocessing.offset, spec)
@@ -72,6 +74,11 @@ def _along_channels(values: Sequence[float], spec: InputSpec) -> Floats:
     shape = [1] * len(spec.shape)
     shape[axis] = len(values)
     return floats.reshape(shape)
+
+
+def accelerator_of(encoder: Encoder) -> str:
+    """Name of what computes; encoders made elsewhere need not say it."""
+    return str(getattr(encoder, "accelerator", CPU))
 
 
 def prepare(encoder: Encoder, preprocessing: Preprocessing) -> Encoder:
@@ -134,8 +141,9 @@ def open_packed_encoder(
     """
     entry = pack.manifest.encoder
     path = unpack_encoder(pack, file, directory)
-    opened = open_encoder(path, list(entry.taps), lean=lean)
-    encoder = prepare(opened, pack.manifest.preprocessing)
+    manifest = pack.manifest
+    opened = open_encoder(path, list(entry.taps), accelerator=manifest.accelerator, lean=lean)
+    encoder = prepare(opened, manifest.preprocessing)
     if encoder.fingerprint != entry.fingerprint:
         raise EncoderMismatchError(
             f"the encoder's fingerprint is {encoder.fingerprint[:12]}, the manifest says "

@@ -13,7 +13,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from edge_runtime.encoders.accelerators import AcceleratorWarning
 from edge_runtime.pack import read_pack
+from edge_runtime.pack.opening import accelerator_of, open_packed_encoder
 from firmware_tools.__main__ import ExitCode, main
 from firmware_tools.keys import load_private_key, load_public_key
 from tests.packs import making
@@ -111,6 +113,21 @@ def test_a_full_pack_is_made_and_shown(workshop, parts, tmp_path, capsys):
     again = tmp_path / "again.pack"
     assert run("pack", *arguments[:-1], again) == ExitCode.OK
     assert again.read_bytes() == out.read_bytes()
+
+
+def test_a_pack_asks_for_an_accelerator_and_a_board_without_it_serves(workshop, tmp_path, capsys):
+    out = tmp_path / "fast.pack"
+    options = ("--key", workshop.key, "--name", "fast", "--version", "1.0.0")
+    arguments = ("--encoder", workshop.encoder, *options, "-o", out)
+    assert run("pack", *arguments, "--accelerator", "coreml") == ExitCode.OK
+    assert run("inspect", out) == ExitCode.OK
+    assert "runs on    coreml, or the CPU" in capsys.readouterr().out
+    with out.open("rb") as file, pytest.warns(AcceleratorWarning, match="the CPU serves"):
+        encoder = open_packed_encoder(read_pack(file, PINNED), file, tmp_path / "unpacked")
+    assert accelerator_of(encoder) == "cpu"
+    # A delegate of the other format can never serve: that is a mistake of whoever packs.
+    assert run("pack", *arguments, "--accelerator", "edgetpu") == ExitCode.FAILED
+    assert "accelerator 'edgetpu'" in capsys.readouterr().err
 
 
 def test_a_head_carries_no_encoder(workshop, parts, tmp_path, capsys):

@@ -47,7 +47,7 @@ def test_it_survives_its_bytes():
 
 
 def test_a_manifest_of_the_future_says_so():
-    assert "update edge-runtime" in refusal(changed("schema", to=2))
+    assert "update edge-runtime" in refusal(changed("schema", to=3))
     for schema in (0, -1, "1", 1.0, True, None, ...):
         assert "schema" in refusal(changed("schema", to=schema))
 
@@ -204,3 +204,41 @@ def test_a_head_needs_the_encoder_it_was_learned_on():
     assert board_refusal(making.head(), encoder=swapped) == "encoder"
     right = making.entry().fingerprint
     check_board(read_pack(io.BytesIO(making.head()), PINNED), BoardFacts("0.1.0", encoder=right))
+
+
+# -- schema 2: an accelerator by name ---------------------------------------------------------
+
+
+def with_accelerator(name, schema=2):
+    fields = json.loads(manifest_bytes())
+    return json.dumps({**fields, "schema": schema, "accelerator": name}).encode()
+
+
+def test_a_pack_without_an_accelerator_is_read_by_older_boards():
+    fields = json.loads(manifest_bytes())
+    assert fields["schema"] == 1
+    assert "accelerator" not in fields
+    assert from_bytes(manifest_bytes()).accelerator == "cpu"
+
+
+def test_an_accelerator_comes_back_and_needs_schema_2():
+    manifest = from_bytes(with_accelerator("tensorrt"))
+    assert manifest.accelerator == "tensorrt"
+    assert json.loads(to_bytes(manifest))["schema"] == 2
+    assert from_bytes(to_bytes(manifest)) == manifest
+    assert "accelerator" in refusal(with_accelerator("cuda", schema=1))
+    assert "accelerator" in refusal(changed("schema", to=2))
+
+
+@pytest.mark.parametrize("name", ["abacus", "", None, 7, ["cuda"], "x" * 10_000, "edgetpu"])
+def test_an_accelerator_that_nobody_knows_or_that_runs_another_format_is_refused(name):
+    assert "accelerator" in refusal(with_accelerator(name))
+
+
+def test_a_head_names_no_accelerator():
+    head = making.head()
+    with io.BytesIO(head) as file:
+        manifest = read_pack(file, None).manifest
+    fields = json.loads(to_bytes(manifest))
+    data = json.dumps({**fields, "schema": 2, "accelerator": "cuda"}).encode()
+    assert "a head" in refusal(data)
