@@ -115,7 +115,9 @@ def bundle(hypervectors: NDArray[Any]) -> NDArray[Any]:
     if hypervectors.ndim != 2 or len(hypervectors) == 0:
         raise ValueError(f"bundle of shape {hypervectors.shape}, expected (n, size) with n > 0")
     if hypervectors.dtype != np.uint64:
-        return np.asarray(hypervectors.sum(axis=0))
+        # NumPy's own choice for small integers is the platform's: 32 bits on 32-bit boards.
+        dtype = np.int64 if hypervectors.dtype.kind == "i" else None
+        return np.asarray(hypervectors.sum(axis=0, dtype=dtype))
     total = unpack_bits(hypervectors).sum(axis=0, dtype=np.int64)
     return majority(total)
 

@@ -17,4 +17,6 @@ settings.register_profile(
     max_examples=50,
     suppress_health_check=[HealthCheck.too_slow],
 )
+# An emulated processor is ten to a hundred times slower: `make test-arm` chooses this one.
+settings.register_profile("emulated", settings.get_profile("project"), max_examples=3)
 settings.load_profile("project")

@@ -151,7 +151,7 @@ def test_hostile_headers_are_refused(change, message):
         ("scatter", np.full((4, 4), np.nan), "NaN"),
         ("scatter", np.zeros((4, 4), np.float32), "dtype"),
         ("counts", np.zeros(3), "not positive"),
-        ("classes", np.array([2, 1, 0]), "unordered"),
+        ("classes", np.array([2, 1, 0], np.int64), "unordered"),
         ("class_means", np.zeros((2, 4)), "shape"),
     ],
 )

@@ -134,3 +134,7 @@ def test_packed_and_unpacked_are_never_mixed():
         hv.random(1, 64.0)
     with pytest.raises(TypeError, match="random_state"):
         hv.random(1, 64, random_state="seed")
+
+
+def test_sums_are_wide_on_narrow_boards_too():
+    assert hv.bundle(hv.random(3, 64, kind="bipolar", random_state=0)).dtype == np.int64

@@ -1,0 +1,115 @@
+"""What an emulated processor cannot run, or only too slowly: left out by name, and said so.
+
+A plugin of pytest (``-p tests.arm.left_out``). Everything else that is quick on the build machine
+runs; each reason is printed with the number of tests that it costs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from fnmatch import fnmatch
+from importlib.util import find_spec
+
+import pytest
+
+PROCESSES = "starts processes: qemu-user runs none of its own kind without binfmt"
+MEMORY = "measures memory or its limits: qemu's own is counted, limits are not enforced"
+JUDGE = "asks a program of the host: imgtool, or edgectl with all its libraries"
+LONG = "takes too long under emulation; what it tests is arithmetic that shorter tests cover"
+NUMBA = "compares kernels of numba, of which there are no 32-bit wheels"
+LEFT_OUT = {
+    PROCESSES: (
+        "tests/adaptors/test_imports.py::*",
+        "tests/board/test_resources.py::*",
+        "tests/board/test_serve.py::*",
+        "tests/board/test_service_commands.py::*",
+        "tests/encoders/test_fuzz_models.py::*",
+        "tests/encoders/test_probe.py::*",
+        "tests/hdc/test_estimators.py::test_importing*",
+        "tests/packs/test_bounds.py::*",
+        "tests/packs/test_selftest.py::*",
+        "tests/test_journal.py::test_a_killed_process*",
+        "tests/wire/test_imports.py::*",
+        "*::test_importing_the_package_loads_no_inference_library",
+    ),
+    MEMORY: (
+        "tests/board/test_memory.py::*",
+        "*::test_a_step_needs_the_memory_of_its_largest_layer*",
+        "*::test_learning_needs_no_more_memory_for_a_longer_sequence",
+        "*::test_memory_is_bounded_whatever_comes*",
+    ),
+    JUDGE: (
+        "tests/encoders/test_edgectl_encoder.py::*",
+        "tests/encoders/test_lite0.py::*",
+        "tests/packs/test_edgectl_pack.py::*",
+        "*::*imgtool*",
+    ),
+    LONG: (
+        "*::test_every_check_of_scikit_learn_passes*",
+        "*::test_scikit_learn_agrees*",
+        "tests/test_budget.py::test_*",
+        "tests/test_following.py::*",
+        "*::test_a_class_that_is_redefined_is_confirmed_by_its_majority",
+        "*::test_a_forgotten_class_leaves_every_slot_and_buffer",
+        "*::test_a_grown_slot_that_answers_worse_than_the_others_is_taken_out",
+        "*::test_a_pulled_cable_costs_six_messages_at_most*",
+        "*::test_a_recorded_stream_gives_the_same_bytes_and_events_again",
+        "*::test_an_upload_*",
+        "*::test_any_json_in_any_place_is_taken_or_refused_with_a_stream_error",
+        "*::test_cbor_round_trip",
+        "*::test_classes_together_never_cost_more_labels_than_promised",
+        "*::test_codes_momentum_and_noise_reach_the_network_and_learn",
+        "*::test_damaged_bytes_reach_every_reader_and_nothing_grows",
+        "*::test_digits_are_learned_without_tuning",
+        "*::test_each_group_is_a_uniform_sample_of_what_it_saw",
+        "*::test_equal_answerers_are_told_apart_no_more_often_than_stated",
+        "*::test_false_alarms_are_at_least_as_rare_as_promised*",
+        "*::test_fresh_known_samples_raise_no_more_alarms_than_stated*",
+        "*::test_labels_of_a_suspect_stream_are_held_back_and_survive_a_restart",
+        "*::test_local_training_of_whitened_convolutions_beats_random_ones",
+        "*::test_new_classes_and_new_domains_in_one_stream_in_any_order*",
+        "*::test_no_flipped_bit_is_accepted",
+        "*::test_poisoned_labels_are_undone_and_held_back*",
+        "*::test_right_labels_*",
+        "*::test_ten_million_updates_do_not_overflow",
+        "*::test_the_budget_is_kept_however_many_domains_come",
+        "*::test_the_chosen_adaptor_reads_what_tells_classes_apart",
+        "*::test_the_order_of_a_sequence_is_learned_beyond_a_frozen_layer",
+        "*::test_undo_to_before_the_last_growth_however_many_saves_ago",
+        "*::test_uniform_p_values_raise_no_alarm_in_ten_thousand_samples",
+        "*::test_values_are_learned*",
+        "*::test_without_any_one_sync_it_would_not_hold*",
+        "*::TestLossyBoard*",
+    ),
+}
+NEEDS_NUMBA = ("_kernels.py", "test_kernels.py", "test_recurrent.py")
+
+
+def reason(nodeid: str) -> str:
+    """Why the test is left out; empty if it runs."""
+    for why, patterns in LEFT_OUT.items():
+        if any(fnmatch(nodeid, pattern) for pattern in patterns):
+            return why
+    return ""
+
+
+def pytest_ignore_collect(collection_path):
+    if collection_path.name in NEEDS_NUMBA and find_spec("numba") is None:
+        return True
+    return None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    reasons = {item: reason(item.nodeid) for item in items}
+    config.left_out = Counter(why for why in reasons.values() if why)
+    config.hook.pytest_deselected(items=[item for item in items if reasons[item]])
+    items[:] = [item for item in items if not reasons[item]]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    terminalreporter.section("left out under emulation")
+    if find_spec("numba") is None:
+        terminalreporter.line(f"LEFT OUT {', '.join(NEEDS_NUMBA)}: {NUMBA}")
+    for why, count in config.left_out.most_common():
+        terminalreporter.line(f"LEFT OUT {count} tests: {why}")

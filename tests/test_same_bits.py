@@ -1,0 +1,181 @@
+"""The same bits on x86-64, aarch64 and 32-bit ARM, with numba and without: recorded once.
+
+Integers are compared exactly: hypervectors, quantised weights, states, labels, slots, events.
+Floating point within a tolerance, because another BLAS, compiler or NumPy sums in another order.
+``python -m tests.test_same_bits`` records anew: right only where what is computed was changed on
+purpose.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adaptors.quantised import QuantisedLayer
+from edge_runtime import EdgeRuntime, state
+from hdc import hypervector as hv
+from hdc.encoder import HypervectorEncoder
+from hdc.memory import circular_codebook, level_codebook, ngrams
+from tests.domains import domain
+
+GOLDEN = Path(__file__).parent / "golden" / "same-bits.json"
+LEARNED = Path(__file__).parent / "golden" / "learned-v1.edge"
+# Ten times the largest difference seen between the machines, rounded up.
+TOLERANCE = 1e-4
+SMALL = {"n_dims": 256, "rank": 4, "hidden": (4,)}
+
+
+def digest(*arrays):
+    """Of the values as little-endian bytes, with their types and shapes."""
+    total = hashlib.sha256()
+    for array in map(np.asarray, arrays):
+        little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"))
+        total.update(f"{little.dtype.str}{little.shape}".encode() + little.tobytes())
+    return total.hexdigest()[:32]
+
+
+def hypervectors():
+    """The algebra, the codebooks, and the projection of features, in 8,192 dimensions."""
+    bits = hv.random(9, 8192, random_state=0)
+    signs = hv.random(9, 8192, kind="bipolar", random_state=1)
+    X, _ = domain(0, 50, 7)
+    encode = HypervectorEncoder(random_state=3).fit_transform
+    return {
+        "random": digest(bits, signs),
+        "bind": digest(hv.bind(bits[:4], bits[4:8]), hv.bind(signs[:4], signs[4:8])),
+        "bundle": digest(hv.bundle(bits), hv.bundle(bits[:8]), hv.bundle(signs)),
+        "permute": digest(hv.permute(bits, 77), hv.permute(signs, -3)),
+        "hamming": digest(hv.hamming(bits, bits[0])),
+        "codebooks": digest(level_codebook(8, 8192, random_state=2)),
+        "circle": digest(circular_codebook(8, 8192, random_state=2)),
+        "ngrams": digest(ngrams(bits)),
+        "projection": digest(encode(X)),
+        "projection of one": digest(*[encode(x[None]) for x in X[:9]]),
+    }
+
+
+def quantised():
+    """Weights of exact numbers, rounded to int8: what a slot in fewer bits holds."""
+    rows = np.random.default_rng(5).integers(-2000, 2000, (6, 40)).astype(np.float32) / 64
+    layer = QuantisedLayer.of(rows, rows[:, 0], "tanh", "int8")
+    half = QuantisedLayer.of(rows, rows[:, 0], "tanh", "float16")
+    return {"int8": digest(layer.weights, layer.scales), "float16": digest(half.weights)}
+
+
+def told(event):
+    return f"{event.sample_id} {event.kind}" + ("" if event.slot is None else f" {event.slot}")
+
+
+def replay():
+    """A stream through three domains, with every label it asks for: decisions and scores.
+
+    A flag is s for strange, w for a label wanted, b for both.
+    """
+    runtime = EdgeRuntime(n_dims=2048)
+    X, y = domain(0, 120, 0)
+    runtime.learn_many(X, y.tolist())
+    labels = slots = flags = ""
+    events, scores = [], []
+    for number, seed in ((0, 2), (1, 3), (0, 4)):
+        for x, truth in zip(*domain(number, 100, seed), strict=True):
+            prediction = runtime.step(x)
+            labels += str(prediction.label)
+            slots += str(prediction.slot)
+            flags += ".swb"[prediction.is_ood + 2 * prediction.wants_label]
+            events += map(told, prediction.events)
+            scores.append([prediction.ood_score, prediction.p_value, *prediction.probabilities])
+            if prediction.wants_label:
+                events += map(told, runtime.learn(prediction.sample_id, int(truth)))
+    return {"labels": labels, "slots": slots, "flags": flags, "events": events}, np.array(scores)
+
+
+def learned(directory):
+    """The runtime that the golden state holds."""
+    shutil.copy(LEARNED, directory / "state-00000001.edge")
+    return EdgeRuntime.load(directory)
+
+
+def answers(runtime):
+    """For samples of a known domain and of a strange one."""
+    X = np.concatenate([domain(0, 40, 5)[0], domain(1, 40, 6)[0]])
+    predictions = runtime.peek_many(X)
+    scores = [[p.ood_score, p.p_value, *p.probabilities] for p in predictions]
+    return "".join(str(p.label) for p in predictions), np.array(scores)
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return json.loads(GOLDEN.read_text())
+
+
+def test_hypervectors_have_the_same_bits_everywhere(golden):
+    assert hypervectors() == golden["hypervectors"]
+
+
+def test_quantised_weights_have_the_same_bits_everywhere(golden):
+    assert quantised() == golden["quantised"]
+
+
+def test_a_replayed_stream_takes_the_same_decisions_everywhere(golden):
+    decisions, scores = replay()
+    assert decisions == golden["decisions"]
+    np.testing.assert_allclose(scores, golden["scores"], rtol=0, atol=TOLERANCE)
+
+
+def test_a_learned_state_is_read_and_written_to_the_same_bytes_everywhere(golden, tmp_path):
+    runtime = learned(tmp_path)
+    labels, scores = answers(runtime)
+    assert labels == golden["answers"]["labels"]
+    np.testing.assert_allclose(scores, golden["answers"]["scores"], rtol=0, atol=TOLERANCE)
+    header, arrays = state.from_bytes(LEARNED.read_bytes())
+    runtime.save(tmp_path / "again")
+    again, copies = state.from_bytes((tmp_path / "again" / "state-00000001.edge").read_bytes())
+    assert list(copies) == list(arrays)
+    assert digest(*copies.values()) == digest(*arrays.values())
+    assert again | {"generation": 0} == header | {"generation": 0}
+
+
+def test_learning_from_nothing_gives_the_same_state_everywhere(tmp_path):
+    _, arrays = state.from_bytes(LEARNED.read_bytes())
+    X, y = domain(0, 100, 0)
+    runtime = EdgeRuntime(**SMALL)
+    runtime.learn_many(X, y.tolist())
+    runtime.save(tmp_path)
+    _, copies = state.from_bytes((tmp_path / "state-00000001.edge").read_bytes())
+    assert list(copies) == list(arrays)
+    for name, array in arrays.items():
+        if array.dtype.kind == "f":
+            np.testing.assert_allclose(copies[name], array, rtol=0, atol=TOLERANCE, err_msg=name)
+        else:
+            np.testing.assert_array_equal(copies[name], array, err_msg=name)
+
+
+def record():
+    """Write the golden files anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        runtime = EdgeRuntime(**SMALL)
+        X, y = domain(0, 100, 0)
+        runtime.learn_many(X, y.tolist())
+        runtime.save(folder)
+        shutil.copy(Path(folder) / "state-00000001.edge", LEARNED)
+    with tempfile.TemporaryDirectory() as folder:
+        labels, scores = answers(learned(Path(folder)))
+    decisions, replayed = replay()
+    rows = {
+        "hypervectors": hypervectors(),
+        "quantised": quantised(),
+        "decisions": decisions,
+        "answers": {"labels": labels, "scores": scores.round(7).tolist()},
+        "scores": replayed.round(7).tolist(),
+    }
+    GOLDEN.write_text(json.dumps(rows) + "\n")
+
+
+if __name__ == "__main__":
+    record()
