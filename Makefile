@@ -12,11 +12,13 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 QUICK := -m "not slow" -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nojit test-legacy test-install deb check fix bench clean
+.PHONY: help demo test test-nojit test-legacy test-arm test-board test-install deb check fix bench clean
 
 help:
 	@echo "make demo    the whole learning job on real images, no hardware (a few minutes)"
 	@echo "make test    every test, in three environments"
+	@echo "make test-arm    the core suite on emulated ARM, 64 and 32 bits; ARM=armhf for one of them"
+	@echo "make test-board  a whole emulated board: push, trial, drift, undo, revert, hard kills"
 	@echo "make test-install   pip and .deb in a clean Debian: needs root, debootstrap, a mirror"
 	@echo "make deb     Debian packages in dist/; BACKEND=litert ARCH=arm64 for an inference library"
 	@echo "make check   lint, types, import rules, quick tests"
@@ -61,6 +63,13 @@ else
 test-legacy: $(LEGACY)/.test
 	$(LEGACY)/bin/python -m pytest $(QUICK)
 endif
+
+# Boards are made in .cache/arm, of Debian packages and ARM wheels; what cannot be made is skipped aloud.
+test-arm: $(VENV)/.test
+	$(BIN)/python -m tests.arm $(ARM) --instructions
+
+test-board: $(VENV)/.test
+	EDGE_RUNTIME_BOARD=1 $(BIN)/python -m pytest tests/arm/test_machine.py -v -s
 
 test-install: $(VENV)/.test
 	EDGE_RUNTIME_INSTALL=1 $(BIN)/python -m pytest tests/install

@@ -136,7 +136,8 @@ def leave_one_out(F: Matrix, T: Matrix) -> Targets:
     values = np.clip(values, 0.0, None)
     centre = T.mean(axis=0)
     projected = vectors.T @ (T - centre)
-    scale = max(float(values.mean()), np.finfo(np.float64).tiny)
+    # Its product with a ridge is no subnormal number: some libraries make all of those zero.
+    scale = max(float(values.mean()), 1e-200)
     best, least = np.zeros(T.shape), np.inf
     for ridge in RIDGES:
         shrink = values / (values + ridge * scale)

@@ -203,7 +203,8 @@ class PrototypeClassifier(ClassifierMixin, Estimator):
             raise ValueError(f"updates are {self.update!r} and {other.update!r}, expected 'bundle'")
         self._announce(self._united(self.classes_, other.classes_))
         theirs = copy(other.statistics_)
-        theirs.classes_ = np.searchsorted(self.classes_, other.classes_)[theirs.classes_]
+        moved = np.searchsorted(self.classes_, other.classes_).astype(np.int64)
+        theirs.classes_ = moved[theirs.classes_]
         self.statistics_.merge(theirs)
         return self.refresh()
 
@@ -328,7 +329,7 @@ class PrototypeClassifier(ClassifierMixin, Estimator):
 
     def _announce(self, classes: NDArray[Any]) -> None:
         """Make room for classes that are new among all ``classes``."""
-        moved = np.searchsorted(classes, self.classes_)
+        moved = np.searchsorted(classes, self.classes_).astype(np.int64)
         for row in np.setdiff1d(np.arange(len(classes)), moved):
             self.accumulators_.insert(int(row))
         self.statistics_.classes_ = moved[self.statistics_.classes_]

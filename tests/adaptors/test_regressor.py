@@ -97,7 +97,7 @@ def test_fit_does_not_depend_on_the_order_of_rows():
 
 def test_a_weight_is_a_number_of_copies():
     X, y = line(30)
-    copies = np.random.default_rng(1).integers(0, 4, size=30)
+    copies = np.random.default_rng(1).integers(0, 4, size=30).astype(np.intp)
     weighted = small().fit(X, y, sample_weight=copies)
     assert_same(weighted, small().fit(np.repeat(X, copies, axis=0), np.repeat(y, copies)))
 

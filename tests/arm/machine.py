@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,7 +51,6 @@ exec python3 -m edge_runtime.board serve --port "$1" --baud 921600 --name emulat
     --state /var/lib/edge-agent --memory-mb 4096 OPTIONS
 """
 COMMANDS = ("sh", "mount", "cat", "sleep", "sync", "mkdir", "ls", "uname", "free", "poweroff")
-PULL_S = 0.2
 
 
 class Kernel:
@@ -153,11 +151,12 @@ class Machine:
                 break
         else:
             raise Unavailable(f"qemu ended with {self.process.wait()}: see {self.console}")
-        threading.Thread(target=self._listen, args=(self.process.stdout, log), daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(self.process.stdout, log))
+        self._listener.start()
 
     @staticmethod
     def _listen(lines, log) -> None:
-        with log:
+        with log, lines:
             for line in lines:
                 log.write(line)
                 log.flush()
@@ -167,7 +166,7 @@ class Machine:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
-            time.sleep(PULL_S)
+            self._listener.join()
 
     def __enter__(self):
         self.power_on()

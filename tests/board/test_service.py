@@ -151,7 +151,7 @@ def test_what_is_captured_is_bounded(tmp_path):
     bench = Bench(tmp_path, runtime, capture_bytes=80)
     bench.do("capture", samples=200)
     for x in range(100):
-        bench.step(x)
+        bench.step(np.int64(x))
     held = bench.service._captured
     assert held._n_bytes <= 80
     assert len(held._samples) == 10

@@ -1,0 +1,138 @@
+"""A whole emulated board at the end of a serial line, and the programs that a person would use.
+
+``make test-board`` runs these; elsewhere they are skipped, because each boots a Linux machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from tests.arm import machine
+from tests.arm.debian import PROJECT, Unavailable
+from tests.cable.live import make_packs
+from tests.packs.conftest import workshop  # noqa: F401 - a fixture
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(
+        os.environ.get("EDGE_RUNTIME_BOARD") != "1",
+        reason="NO EMULATED BOARD was booted: `make test-board` does that",
+    ),
+]
+START_S = 120.0
+OPTIONS = "--stream table:/srv/stream.npy --interval 0.1 --trial-s 60 --test-s 120"
+KILLS = int(os.environ.get("EDGE_RUNTIME_KILLS", "20"))
+
+
+class Desk:
+    """A laptop with a board on a cable."""
+
+    def __init__(self, board, key):
+        self.board, self.key = board, key
+
+    def run(self, *words, timeout_s=300.0):
+        """A command of edgectl on this board: exit code, output, complaints."""
+        link = ("--port", self.board.port, "--baud", "921600")
+        command = [sys.executable, "-m", "firmware_tools", *map(str, (*words, *link))]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout_s, cwd=PROJECT
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    def do(self, *words, change=False):
+        """A command that must succeed; its output."""
+        code, out, complaint = self.run(*words, *(("--key", self.key) if change else ()))
+        assert code == 0, complaint
+        return out
+
+    def until(self, condition, timeout_s=START_S):
+        """The first status for which the condition holds; the board may still be booting."""
+        end, last = time.monotonic() + timeout_s, ""
+        while time.monotonic() < end:
+            code, out, last = self.run("status", "--json", "--connect-s", "5")
+            if code == 0 and condition(status := json.loads(out)):
+                return status
+            time.sleep(0.5)
+        raise AssertionError(f"not so within {timeout_s} s: {last or out}")
+
+
+@pytest.fixture
+def desk(tmp_path, workshop):  # noqa: F811
+    """A board that has power, and packs beside it."""
+    packs = make_packs(workshop)
+    srv = tmp_path / "srv"
+    srv.mkdir()
+    (srv / "key.pub.pem").write_bytes(packs["public"].read_bytes())
+    (srv / "stream.npy").write_bytes(packs["stream"].read_bytes())
+    try:
+        board = machine.virt(tmp_path, srv, OPTIONS)
+    except Unavailable as why:
+        pytest.skip(f"NO EMULATED BOARD: {why}")
+    with board:
+        yield Desk(board, workshop.key), packs
+
+
+def version_of(status):
+    """The version that is running; nothing before the worker is ready."""
+    active = [each["version"] for each in status["images"] if each.get("active")]
+    return active[0] if active and status["agent"]["worker"] == "ready" else None
+
+
+def test_a_board_is_pushed_to_watched_labelled_undone_and_reverted(desk, tmp_path):
+    desk, packs = desk
+    desk.until(lambda status: status["agent"]["phase"] == "empty")
+    desk.do("push", packs["1.0.0"], change=True)
+    status = desk.until(lambda status: version_of(status) == "1.0.0")
+    assert status["agent"]["phase"] == "trial"
+    desk.do("confirm", change=True)
+    answers, log = tmp_path / "answers.csv", tmp_path / "board.log"
+    answers.write_text("".join(f"{i},{'dark' if i % 2 else 'bright'}\n" for i in range(600)))
+    desk.do(
+        "monitor", "--answers", answers, "--until", "grown", "--for-s", 180, "--log", log,
+        change=True,
+    )  # fmt: skip
+    said = log.read_text()
+    assert "drift" in said
+    assert "grown" in said
+    desk.until(lambda status: len(status["runtime"]["slots"]) == 2)
+    assert desk.do("undo", "--to", "factory", change=True).startswith("undone to factory")
+    desk.until(lambda status: len(status["runtime"]["slots"]) == 1)
+    desk.do("push", packs["1.1.0"], change=True)
+    desk.until(lambda status: version_of(status) == "1.1.0")
+    status = desk.until(lambda status: version_of(status) == "1.0.0")  # nobody has confirmed
+    assert status["agent"]["attempts"][-1]["outcome"] == "reverted"
+
+
+def test_a_plug_pulled_at_any_moment_of_an_update_leaves_the_old_or_the_new(desk):
+    desk, packs = desk
+    desk.until(lambda status: status["agent"]["phase"] == "empty")
+    desk.do("push", packs["1.0.0"], "--confirm", change=True)
+    rng, seen = random.Random(7), []
+    for kill in range(KILLS):
+        old = version_of(desk.until(version_of))
+        new = "1.1.0" if old == "1.0.0" else "1.0.0"
+        plug = threading.Timer(rng.uniform(0.5, 45.0), desk.board.power_off)
+        plug.start()
+        code, _, _ = desk.run(
+            "push", packs[new], "--confirm", "--key", desk.key, "--reconnect-s", 2, "--wait-s", 30
+        )
+        plug.cancel()
+        plug.join()
+        desk.board.power_off()
+        desk.board.power_on()
+        status = desk.until(version_of)
+        seen.append((kill, code, old, version_of(status), status["agent"]["phase"]))
+        print(*seen[-1], flush=True)
+        assert version_of(status) in (old, new)
+    assert any(code != 0 for _, code, *_ in seen), (
+        "every update was over before the plug was pulled"
+    )
