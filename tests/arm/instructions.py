@@ -82,7 +82,9 @@ def measured() -> list[tuple[str, str, float]]:
 
 
 def recorded() -> dict[tuple[str, str], float]:
-    """What the table of results holds."""
+    """What the table of results holds; nothing before it is recorded."""
+    if not RECORDED.exists():
+        return {}
     lines = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([\d.]+) \|", RECORDED.read_text(), re.MULTILINE)
     return {(board, work): float(count) * MILLION for board, work, count in lines}
 
