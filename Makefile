@@ -8,17 +8,19 @@ LEGACY_PYTHON ?= $(shell for p in $(PYTHON) python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 # The matrices are small: threads of a BLAS that wait for one another cost far more than they save.
 export OPENBLAS_NUM_THREADS ?= 1
+PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 PIP_FLAGS := --quiet --disable-pip-version-check
 QUICK := -m "not slow" -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nojit test-legacy test-arm test-board test-install deb check fix bench clean
+.PHONY: help demo test test-nojit test-legacy test-pythons test-arm test-board test-install deb check fix bench clean
 
 help:
 	@echo "make demo    the whole learning job on real images, no hardware (a few minutes)"
 	@echo "make test    every test, in three environments"
 	@echo "make test-arm    the core suite on emulated ARM, 64 and 32 bits; ARM=armhf for one of them"
 	@echo "make test-board  a whole emulated board: push, trial, drift, undo, revert, hard kills"
+	@echo "make test-pythons   the quick suite under every Python from 3.10 to 3.13 that is found"
 	@echo "make test-install   pip and .deb in a clean Debian: needs root, debootstrap, a mirror"
 	@echo "make deb     Debian packages in dist/; BACKEND=litert ARCH=arm64 for an inference library"
 	@echo "make check   lint, types, import rules, quick tests"
@@ -71,6 +73,17 @@ test-arm: $(VENV)/.test
 test-board: $(VENV)/.test
 	EDGE_RUNTIME_BOARD=1 $(BIN)/python -m pytest tests/arm/test_machine.py -v -s
 
+# Each supported Python that is found, an environment and the quick suite; those that are not are named.
+test-pythons:
+	@for p in $(PYTHONS); do \
+	  if $$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then \
+	    v=$$($$p -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	    echo "== Python $$v"; \
+	    $(MAKE) --no-print-directory PYTHON=$$p VENV=.venv-$$v .venv-$$v/.test || exit 1; \
+	    .venv-$$v/bin/python -m pytest $(QUICK) || exit 1; \
+	  else echo "SKIPPED: $$p is not here, and no registry of packages brings one."; fi; \
+	done
+
 test-install: $(VENV)/.test
 	EDGE_RUNTIME_INSTALL=1 $(BIN)/python -m pytest tests/install
 
@@ -93,4 +106,4 @@ bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks --data-dir "$(or $(DATA_DIR),.cache/data)"
 
 clean:
-	rm -rf $(VENV) $(LEGACY) .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-report
+	rm -rf $(VENV) $(LEGACY) .venv-3.* .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-report

@@ -24,6 +24,8 @@ NAMES = (
     "step",
     "wire",
     "footprint",
+    "encoders",
+    "cold_start",
 )
 
 

@@ -6,6 +6,7 @@ that of a fresh one.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import platform
@@ -15,6 +16,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
+
+from edge_runtime.board.images import ENCODERS
+from edge_runtime.board.profiles import NO_NUMBA
+from edge_runtime.board.serving import PACKS
 
 TIMEOUT_S: Final = 120.0
 _MEASURE: Final = """
@@ -32,8 +37,17 @@ PARTS: Final = (
     ("NumPy", "import numpy"),
     ("agent", "import edge_runtime.board.serving"),
     ("learner", "import edge_runtime.runtime as r; r.EdgeRuntime()"),
-    ("learner with kernels", "import edge_runtime.runtime, adaptors; adaptors.warm_up()"),
+    ("learner, profile fast", "import edge_runtime.runtime, adaptors; adaptors.warm_up()"),
 )
+# Where they are installed: what an inference library and numba cost by themselves.
+LIBRARIES: Final = (
+    "numba",
+    "onnxruntime",
+    "ai_edge_litert.interpreter",
+    "tflite_runtime.interpreter",
+)
+ENCODER: Final = "from edge_runtime.encoders import open_encoder; open_encoder({path!r}, lean=True)"
+MAX_ENCODERS: Final = 4
 BACKENDS: Final = ("litert", "onnxruntime", "tflite-runtime")
 Verdict = Literal["ok", "warn", "fail"]
 
@@ -51,7 +65,7 @@ def examine(state: Path, ports: tuple[str, ...]) -> Iterator[Finding]:
     """Look at everything, one finding after the other."""
     names = f"{platform.machine()}, Python {platform.python_version()}, {platform.release()}"
     yield Finding("ok", "board", names)
-    yield from _memory()
+    yield from _memory(state)
     yield from _backends()
     yield _accelerators()
     yield _kernels()
@@ -60,8 +74,20 @@ def examine(state: Path, ports: tuple[str, ...]) -> Iterator[Finding]:
         yield _port(port)
 
 
-def _memory() -> Iterator[Finding]:
-    for part, code in PARTS:
+def _memory(state: Path) -> Iterator[Finding]:
+    """What each part holds in a process of its own, and the encoders of this board's packs."""
+    libraries = [
+        (name.partition(".")[0], f"import {name}")
+        for name in LIBRARIES
+        if importlib.util.find_spec(name.partition(".")[0]) is not None
+    ]
+    unpacked = sorted((state / PACKS / ENCODERS).glob("*.*"))[:MAX_ENCODERS]
+    encoders = [
+        (f"encoder {path.name[:8]}", ENCODER.format(path=str(path)))
+        for path in unpacked
+        if path.suffix in (".onnx", ".tflite")
+    ]
+    for part, code in (*PARTS, *libraries, *encoders):
         child = _child(_MEASURE.format(code=code))
         try:
             n_bytes, seconds = json.loads(child.stdout)
@@ -110,7 +136,7 @@ def _kernels() -> Finding:
         return Finding("fail", "kernels", _why(child))
     name, places = json.loads(child.stdout)
     if not name.endswith("_kernels"):
-        return Finding("warn", "kernels", "NumPy serves in their place: numba does not work here")
+        return Finding("ok", "kernels", NO_NUMBA)
     if not places:
         return Finding("warn", "kernels", "no cache: they are compiled at every start")
     n_files = len(list(Path(places[0]).glob("_kernels*.nbc")))

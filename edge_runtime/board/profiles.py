@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -30,14 +31,15 @@ class Profile:
     compiled: bool
     lean: bool
 
-    def apply(self) -> None:
-        """Choose the kernels of this process, and load those that are compiled now."""
+    def apply(self) -> str:
+        """Choose the kernels of this process, and load those that are compiled; or say why not."""
         import adaptors
 
-        if self.compiled:
-            adaptors.warm_up()
-        else:
+        if not self.compiled:
             adaptors.use_numpy()
+            return ""
+        adaptors.warm_up()
+        return "" if "numba" in sys.modules else NO_NUMBA
 
 
 # What every worker is started with. glibc keeps no large piece that is free: one arena, not one
@@ -47,6 +49,7 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "MALLOC_MMAP_THRESHOLD_": "131072",
     "MALLOC_TRIM_THRESHOLD_": "131072",
 }
+NO_NUMBA: Final = "no numba works here: NumPy serves (pip install 'edge-runtime[fast]')"
 DEFAULT: Final = "standard"
 PROFILES: Final[Mapping[str, Profile]] = {
     "small": Profile(compiled=False, lean=True),

@@ -139,7 +139,7 @@ def _serve(order: Order, channel: Channel, inbox: Inbox) -> int:
     from edge_runtime.encoders.accelerators import AcceleratorWarning
 
     profile = PROFILES[order.profile]
-    profile.apply()
+    trouble = profile.apply()
     carry_from = None if order.carry_from is None else Path(order.carry_from)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", AcceleratorWarning)
@@ -153,6 +153,8 @@ def _serve(order: Order, channel: Channel, inbox: Inbox) -> int:
     settings = ServiceSettings(order.save_s, order.capture_bytes, order.write_bytes)
     shared = Files(Path(order.shared))
     service = RuntimeService(runtime, Path(order.places.learned), shared, settings)
+    if trouble:
+        service.say("profile", trouble)
     for each in said:
         if issubclass(each.category, AcceleratorWarning):
             service.say("accelerator", str(each.message))

@@ -50,6 +50,13 @@ def test_fast_has_everything_loaded_before_the_first_sample(monkeypatch):
     assert loads("fast") == ["True", "True"]
 
 
+def test_fast_without_numba_says_so(monkeypatch):
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    code = "from edge_runtime.board.profiles import PROFILES; print(PROFILES['fast'].apply())"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "NumPy serves" in child.stdout
+
+
 @pytest.mark.parametrize("words", [["serve", "--port", "/dev/x"], ["run", "a.pack"]])
 def test_profiles_are_chosen_by_name_and_standard_is_the_default(words):
     parse = build_parser().parse_args

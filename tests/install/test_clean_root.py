@@ -71,7 +71,7 @@ def test_pip(root, tmp_path):
     root("python3", "-m", "venv", "/opt/edge-runtime")
     root(*pip, "/tmp/wheels", "edge-runtime[litert]")
     assert check_it_runs(root, program) == "the pack's"
-    assert "kernels ready" in root(program, "warm-up")
+    assert "NumPy serves" in root(program, "warm-up")
     check_service(root, program)
     root(*pip, "/tmp/next", "--no-deps", "--upgrade", "edge-runtime")
     assert NEXT in root("/opt/edge-runtime/bin/pip", "show", "edge-runtime")
