@@ -64,7 +64,7 @@ PARTS = (
 
 def run(options: Options) -> Report:
     """Time every profile and format warm, and the first starts."""
-    repeats = 1 if options.quick else 7
+    repeats = 1 if options.quick else 5
     records = []
     for name, path in lite0_files(int8_only=True).items():
         with tempfile.TemporaryDirectory() as folder:
@@ -116,6 +116,7 @@ def start(profile: str, words: list[str], caches: str) -> list[float]:
         **os.environ, **ENVIRONMENT, "PYTHONPATH": str(PROJECT),
         "PYTHONPYCACHEPREFIX": f"{caches}/bytecode", "NUMBA_CACHE_DIR": f"{caches}/kernels",
     }  # fmt: skip
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else no start would be warm
     child = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", CHILD, profile, *words], capture_output=True,
         text=True, check=True, env=environment,
