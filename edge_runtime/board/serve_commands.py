@@ -29,7 +29,9 @@ def register(commands: Any) -> None:
         "--telemetry", action="store_true", help="print each step as a line of JSON on the line"
     )
     add_state(serve)
-    add_stream(serve)
+    add_stream(serve).add_argument(
+        "--live", action="store_true", help="drop what waits too long, as serial: does always"
+    )
     limits = serve.add_argument_group("limits")
     add_profile(limits)
     limits.add_argument("--trial-s", type=float, default=600.0, help="time to confirm an update")
@@ -67,8 +69,8 @@ def add_profile(parser: Any) -> None:
     )  # fmt: skip
 
 
-def add_stream(parser: Any) -> None:
-    """Where samples come from."""
+def add_stream(parser: Any) -> Any:
+    """Where samples come from: the group of arguments."""
     group = parser.add_argument_group("samples")
     group.add_argument(
         "--stream", default="none", metavar="SPEC",
@@ -76,6 +78,7 @@ def add_stream(parser: Any) -> None:
     )  # fmt: skip
     group.add_argument("--interval", type=float, default=0.0, metavar="S", help="between samples")
     group.add_argument("--repeat", action="store_true", help="begin anew at the stream's end")
+    return group
 
 
 def serve_lines(arguments: argparse.Namespace) -> None:
@@ -92,6 +95,7 @@ def serve_lines(arguments: argparse.Namespace) -> None:
         stream=arguments.stream,
         interval_s=arguments.interval,
         repeat=arguments.repeat,
+        live=arguments.live,
         memory_bytes=arguments.memory_mb * 2**20,
         capture_bytes=arguments.capture_mb * 2**20,
         save_s=arguments.save_s,

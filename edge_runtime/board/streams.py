@@ -44,10 +44,12 @@ def open_stream(spec: str, *, repeat: bool = False) -> Iterator[Any] | None:
 def is_live(spec: str) -> bool:
     """Whether the world goes on while nobody reads: what waits too long is worth nothing.
 
-    >>> is_live("serial:/dev/ttyUSB0"), is_live("files:samples")
+    A Python iterator is asked for the next sample, and can wait.
+
+    >>> is_live("serial:/dev/ttyUSB0"), is_live("python:my_camera:frames")
     (True, False)
     """
-    return spec.partition(":")[0] in ("serial", "python")
+    return spec.partition(":")[0] == "serial"
 
 
 def _for_ever(samples: Iterator[Any], again: Callable[[], Iterator[Any]]) -> Iterator[Any]:

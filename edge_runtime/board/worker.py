@@ -52,8 +52,9 @@ class Order:
         See `wear.SavePlan`.
     profile
         Name of one of `profiles.PROFILES`.
-    stream, interval_s, repeat
-        Where samples come from, the least time between two, and whether to begin anew.
+    stream, interval_s, repeat, live
+        Where samples come from, the least time between two, whether to begin anew, and whether
+        what waits too long is dropped whatever the source.
     """
 
     places: Places
@@ -63,6 +64,7 @@ class Order:
     stream: str = "none"
     interval_s: float = 0.0
     repeat: bool = False
+    live: bool = False
     memory_bytes: int = 0
     capture_bytes: int = 0
     save_s: float = SAVE_S
@@ -159,7 +161,7 @@ def _serve(order: Order, channel: Channel, inbox: Inbox) -> int:
         if issubclass(each.category, AcceleratorWarning):
             service.say("accelerator", str(each.message))
     samples = open_stream(order.stream, repeat=order.repeat)
-    inbox.is_live, service.load = is_live(order.stream), inbox.status
+    inbox.is_live, service.load = order.live or is_live(order.stream), inbox.status
     _send(channel, {"say": "ready", "learned": learned, "status": service.status()})
     if samples is not None:
         service.stream = "running"

@@ -142,7 +142,7 @@ def test_commands_keep_their_order_and_nothing_grows(steps):
 
 def test_which_sources_wait():
     assert [is_live(spec) for spec in ("python:cam:frames", "serial:/dev/x", "stdin", "none")] == [
-        True, True, False, False
+        False, True, False, False
     ]  # fmt: skip
 
 
