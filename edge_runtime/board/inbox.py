@@ -1,10 +1,10 @@
 """What waits for the worker: samples and commands. Learning yields to answers, never the reverse.
 
 A source that can wait (files, a Python iterator) is read a little ahead. A live one (a serial
-sensor, or whatever `serve --live` says) is read as it comes: where the worker falls behind, the oldest sample that waits is dropped
-and counted, for it has no label and can have none any more. While samples pile up, or the processor
-is throttled, labels wait until no sample does, and at most `MAX_YIELD_S`: their host waits for an
-answer. Threads bring; one thread takes.
+sensor, or whatever `serve --live` says) is read as it comes: where the worker falls behind, the
+oldest sample that waits is dropped and counted, for it has no label and can have none any more.
+While samples pile up, or the processor is throttled, labels wait until no sample does, and at most
+`MAX_YIELD_S`: their host waits for an answer. Threads bring; one thread takes.
 """
 
 from __future__ import annotations
