@@ -8,6 +8,7 @@ the pinned packages; they are no times: there are no caches, no memory and no br
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,7 @@ def taught_state(folder: Path) -> tuple[Path, Path]:
     rng = np.random.default_rng(0)
     domains = [made_up(rng, LABELS) for _ in range(N_DOMAINS)]
     state, samples = folder / "state", folder / "samples.npz"
+    shutil.rmtree(state, ignore_errors=True)
     taught(domains, 8192).save(state)
     n = WARM + 2 * COUNTED
     X = np.stack([domains[i % N_DOMAINS][0][i] for i in range(n)])
@@ -53,9 +55,12 @@ def counts(board: Board, folder: Path, state: Path, samples: Path, **environment
     root = make(board)
     out = folder / f"{board.name}.txt"
     qemu = host_program(f"qemu-{board.qemu}", "qemu-user")
+    fresh = folder / "fresh"  # a run notes its labels there: each begins with the same files
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(state, fresh)
     options = f"{plugin(folder)},out={out},mark={GETPPID[board.name]}"
     command = root.command(
-        Path(__file__).with_name("steps.py"), state, samples, qemu=[*qemu, "-plugin", options]
+        Path(__file__).with_name("steps.py"), fresh, samples, qemu=[*qemu, "-plugin", options]
     )
     done = subprocess.run(command, env=root.environment(**environment), check=False)
     if done.returncode:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import sys
 from dataclasses import asdict, dataclass
@@ -91,6 +92,14 @@ class Root:
         python = self.tree / "usr/bin" / f"python{self.board.python}"
         return [*program, "-cpu", cpu, "-L", str(self.tree), str(python), *map(str, arguments)]
 
+    def launcher(self, cpu: str = "") -> Path:
+        """A program of the host that is the board's Python: children of a test start it."""
+        script = self.folder / "python"
+        words = " ".join(shlex.quote(word) for word in self.command(cpu=cpu))
+        script.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        script.chmod(0o755)
+        return script
+
     def environment(self, **more: str) -> dict[str, str]:
         """What the board's Python needs to know, and nothing of the host's own Python."""
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
@@ -98,6 +107,7 @@ class Root:
             **kept,
             "PYTHONPATH": f"{self.site}:{PROJECT}",
             "PYTHONHASHSEED": "0",
+            "BOARD_PYTHON": str(self.launcher()),
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",
             "NUMBA_CACHE_DIR": str(self.folder / "kernels"),

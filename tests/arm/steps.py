@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.step import as_taps
 from edge_runtime import EdgeRuntime
 
-WARM, COUNTED = 8, 31
+WARM, COUNTED = 4, 15
 
 
 def main(state: str, samples: str) -> None:
