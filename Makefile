@@ -13,7 +13,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 QUICK := -m "not slow" -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nojit test-legacy test-pythons test-arm test-board test-install deb check fix bench clean
+.PHONY: help demo test test-nojit test-legacy test-pythons test-arm test-arm-short test-board test-install deb check fix bench clean
 
 help:
 	@echo "make demo    the whole learning job on real images, no hardware (a few minutes)"
@@ -69,6 +69,9 @@ endif
 # Boards are made in .cache/arm, of Debian packages and ARM wheels; what cannot be made is skipped aloud.
 test-arm: $(VENV)/.test
 	$(BIN)/python -m tests.arm $(ARM) --instructions
+
+test-arm-short: $(VENV)/.test
+	$(BIN)/python -m tests.arm --short
 
 test-board: $(VENV)/.test
 	EDGE_RUNTIME_BOARD=1 $(BIN)/python -m pytest tests/arm/test_machine.py -v -s

@@ -1,4 +1,6 @@
-"""The core suite on emulated boards: ``python -m tests.arm [aarch64] [armhf] [--instructions]``.
+"""The core suite on emulated boards: ``python -m tests.arm [aarch64] [armhf]``.
+
+``--short`` runs the golden bits alone, ``--instructions`` counts a step as well.
 
 Makes each board, warms its kernels, runs the suite without what `left_out` names, and the first
 example. What cannot be made here is skipped with its reason; a test that fails is a failure.
@@ -55,6 +57,12 @@ def suite(root: Root, more: tuple[str, ...]) -> bool:
     return all(results)
 
 
+def short(root: Root) -> bool:
+    """The golden bits alone, by the NumPy twins: what fits into every run of CI."""
+    bits = (*PYTEST, "tests/test_same_bits.py")
+    return run(root, "the same bits", *bits, NUMBA_DISABLE_JIT="1")
+
+
 def main(arguments: list[str]) -> int:
     """Exit code 1 if anything failed."""
     boards = [named(word) for word in arguments if word in BOARDS] or list(BOARDS.values())
@@ -62,7 +70,8 @@ def main(arguments: list[str]) -> int:
     failed = False
     for board in boards:
         try:
-            failed |= not suite(make(board), more)
+            root = make(board)
+            failed |= not (short(root) if "--short" in arguments else suite(root, more))
         except Unavailable as why:
             print(f"SKIPPED: {board.name} is not emulated: {why}", flush=True)
     if "--instructions" in arguments:

@@ -31,6 +31,10 @@ VIRT_MODULES = (
     "virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci",
     "virtio_mmio", "virtio_blk", "crc16", "mbcache", "jbd2", "crc32c_generic", "libcrc32c", "ext4",
 )  # fmt: skip
+PI3_MODULES = (
+    "sdhci", "sdhci-pltfm", "sdhci-iproc", "mmc/host/bcm2835", "crc16", "mbcache", "jbd2",
+    "crc32c_generic", "libcrc32c", "ext4",
+)  # fmt: skip
 INIT = """#!/bin/sh
 export PATH=/bin:/sbin:/usr/bin HOME=/root PYTHONUNBUFFERED=1 OPENBLAS_NUM_THREADS=1
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev 2>/dev/null
@@ -190,5 +194,27 @@ def virt(folder: Path, srv: Path, options: str) -> Machine:
         "-device", "virtio-blk-pci,drive=d", "-chardev", "stdio,id=con", "-serial", "chardev:con",
         "-chardev", "pty,id=link", "-device", "pci-serial,chardev=link",
         "-append", "console=ttyAMA0 quiet panic=-1 link=/dev/ttyS0",
+    ]  # fmt: skip
+    return Machine(command, folder / "console.log")
+
+
+def raspberry_pi_3(folder: Path, srv: Path, options: str) -> Machine:
+    """A Raspberry Pi 3 B: its own device tree, its PL011 as /dev/ttyAMA0, its disk an SD card."""
+    qemu = host_program("qemu-system-aarch64", "qemu-system-arm")
+    kernel = Kernel("linux-image-arm64")
+    kernel.initramfs(folder / "initrd.gz", "/dev/mmcblk0", PI3_MODULES)
+    disk(folder / "card.ext4", kernel.busybox, srv, options)
+    tree = folder / "pi3.dtb"
+    shutil.copy(
+        next(kernel.folder.glob("usr/lib/linux-image-*/broadcom/bcm2837-rpi-3-b.dtb")), tree
+    )
+    run("fdtput", "-r", tree, "/soc/serial@7e201000/bluetooth")  # else it claims the PL011
+    command = [
+        *qemu, "-M", "raspi3b", "-display", "none", "-no-reboot", "-kernel", str(kernel.image),
+        "-dtb", str(tree), "-initrd", str(folder / "initrd.gz"),
+        "-drive", f"file={folder / 'card.ext4'},if=sd,format=raw",
+        "-chardev", "pty,id=link", "-serial", "chardev:link",
+        "-chardev", "stdio,id=con", "-serial", "chardev:con",
+        "-append", "console=ttyS1,115200 8250.nr_uarts=2 quiet panic=-1 link=/dev/ttyAMA0",
     ]  # fmt: skip
     return Machine(command, folder / "console.log")

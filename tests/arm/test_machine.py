@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -66,19 +67,37 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path, workshop):  # noqa: F811
-    """A board that has power, and packs beside it."""
-    packs = make_packs(workshop)
+def packs(workshop):  # noqa: F811
+    return make_packs(workshop)
+
+
+@pytest.fixture(params=[machine.virt])
+def desk(request, tmp_path, workshop, packs):  # noqa: F811
+    """A board that has power, and trusts the workshop's key."""
     srv = tmp_path / "srv"
     srv.mkdir()
     (srv / "key.pub.pem").write_bytes(packs["public"].read_bytes())
     (srv / "stream.npy").write_bytes(packs["stream"].read_bytes())
     try:
-        board = machine.virt(tmp_path, srv, OPTIONS)
+        board = request.param(tmp_path, srv, OPTIONS)
     except Unavailable as why:
         pytest.skip(f"NO EMULATED BOARD: {why}")
     with board:
-        yield Desk(board, workshop.key), packs
+        yield Desk(board, workshop.key)
+
+
+async def foreign_upload(port, data):
+    """The pack, sent by a client that nobody here wrote; what the board then says it holds."""
+    from smpclient import SMPClient
+    from smpclient.requests import image_management as img
+    from smpclient.requests import os_management as os_
+    from smpclient.transport.serial import SMPSerialTransport
+
+    async with SMPClient(SMPSerialTransport(baudrate=921600), port) as smp:
+        assert (await smp.request(os_.EchoWrite(d="hi"))).r == "hi"
+        async for _ in smp.upload(data):
+            pass
+        return (await smp.request(img.ImageStatesRead())).images
 
 
 def version_of(status):
@@ -87,9 +106,10 @@ def version_of(status):
     return active[0] if active and status["agent"]["worker"] == "ready" else None
 
 
-def test_a_board_is_pushed_to_watched_labelled_undone_and_reverted(desk, tmp_path):
-    desk, packs = desk
+def test_a_board_is_pushed_to_watched_labelled_undone_and_reverted(desk, packs, tmp_path):
     desk.until(lambda status: status["agent"]["phase"] == "empty")
+    (image,) = asyncio.run(foreign_upload(desk.board.port, packs["1.0.0"].read_bytes()))
+    assert (image.version, image.active) == ("1.0.0", False)
     desk.do("push", packs["1.0.0"], change=True)
     status = desk.until(lambda status: version_of(status) == "1.0.0")
     assert status["agent"]["phase"] == "trial"
@@ -112,8 +132,7 @@ def test_a_board_is_pushed_to_watched_labelled_undone_and_reverted(desk, tmp_pat
     assert status["agent"]["attempts"][-1]["outcome"] == "reverted"
 
 
-def test_a_plug_pulled_at_any_moment_of_an_update_leaves_the_old_or_the_new(desk):
-    desk, packs = desk
+def test_a_plug_pulled_at_any_moment_of_an_update_leaves_the_old_or_the_new(desk, packs):
     desk.until(lambda status: status["agent"]["phase"] == "empty")
     begin = time.monotonic()
     desk.do("push", packs["1.0.0"], "--confirm", change=True)
@@ -138,3 +157,11 @@ def test_a_plug_pulled_at_any_moment_of_an_update_leaves_the_old_or_the_new(desk
     assert any(code != 0 for _, code, *_ in seen), (
         "every update was over before the plug was pulled"
     )
+
+
+@pytest.mark.parametrize("desk", [machine.raspberry_pi_3], indirect=True)
+def test_a_raspberry_pi_3_takes_a_pack_over_its_own_uart(desk, packs):
+    desk.until(lambda status: status["agent"]["phase"] == "empty")
+    desk.do("push", packs["1.0.0"], "--confirm", "--wait-s", 150, change=True)
+    status = desk.until(version_of)
+    assert (version_of(status), status["agent"]["phase"]) == ("1.0.0", "confirmed")
