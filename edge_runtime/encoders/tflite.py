@@ -34,6 +34,8 @@ class TfliteRunner:
     ) -> None:
         """Open ``data``; or, mapped, the file that it was read from."""
         self.backend = first_working("litert", "tflite-runtime")
+        # For 32-bit ARM it switches subnormal numbers off, for the whole process: NumPy would warn.
+        np.finfo(np.float32), np.finfo(np.float64)
         library = importlib.import_module(MODULES[self.backend])
         if self.backend == "tflite-runtime":  # unlike its successor it verifies no offset
             _check_survives(self.backend, data)

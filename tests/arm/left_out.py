@@ -12,6 +12,7 @@ from collections import Counter
 from fnmatch import fnmatch
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
 
 # A guest cannot start a program of its own kind without binfmt; it can start the launcher.
@@ -22,7 +23,9 @@ MEMORY = "measures memory or its limits: qemu's own is counted, limits are not e
 JUDGE = "asks a program of the host: imgtool, or edgectl with all its libraries"
 LONG = "takes too long under emulation; what it tests is arithmetic that shorter tests cover"
 OLD = "needs onnxruntime, or a newer scikit-learn or onnx than Debian has for 32 bits"
-SUBNORMAL = "draws subnormal numbers, which a 32-bit library switches off for the process"
+# tflite-runtime for 32-bit ARM was built so that it does this to the whole process.
+SUBNORMAL = "draws subnormal numbers, which importing tflite-runtime switches off on 32-bit ARM"
+np.finfo(np.float32), np.finfo(np.float64)  # NumPy warns when it looks only after that
 NUMBA = "compares kernels of numba, of which there are no 32-bit wheels"
 LEFT_OUT = {
     PROCESSES: (

@@ -145,7 +145,7 @@ class Machine:
         log = self.console.open("a")
         self.process = subprocess.Popen(
             self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True,
+            stderr=subprocess.STDOUT, text=True, errors="replace",
         )  # fmt: skip
         assert self.process.stdout is not None
         for line in self.process.stdout:
