@@ -26,6 +26,7 @@ NAMES = (
     "footprint",
     "encoders",
     "cold_start",
+    "disk",
 )
 
 
