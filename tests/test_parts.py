@@ -96,7 +96,7 @@ def test_folds_spread_every_class_evenly(labels: list[int], n_folds: int) -> Non
     y = np.array(labels)
     fold = folds_of(y, n_folds, np.random.default_rng(0))
     for k in np.unique(y):
-        counts = np.bincount(fold[y == k], minlength=n_folds)
+        counts = np.bincount(fold[y == k].astype(np.intp), minlength=n_folds)
         assert counts.max() - counts.min() <= 1
 
 
