@@ -1,8 +1,8 @@
 """Which labels to ask for: those that would help, the most telling first, within a budget.
 
-A label would help while its class seems to have fewer than it may cost, and no more than the
-others. Of the samples that would help, the half is asked for that is uncertain, or unlike what has
-been asked.
+A label would help while no class can come to cost more than it may, and its class seems to have no
+more than the others. Of the samples that would help, the half is asked for that is uncertain, or
+unlike what has been asked.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ class LabelRequests:
 
     @property
     def is_full(self) -> bool:
-        """Whether all labels have come that the classes met so far may cost together."""
-        return 0 < self._most <= self.n_labels
+        """Whether a class has all the labels that it may cost: one more could be of it."""
+        return self._most >= self.settings.labels_per_class
 
     @property
     def _most(self) -> int:
-        return self.settings.labels_per_class * len(self.labelled)
+        """Labels of the class that has most of them."""
+        return max(self.labelled.values(), default=0)
 
     def would_help(self, seems: int, is_stranger_to_young: bool) -> bool:
-        """Whether a label of this class is missing, and within what the classes may cost."""
-        limit = self.settings.labels_per_class
-        if self.n_labels + len(self.asked) >= max(self._most, limit):
-            return False
+        """Whether a label of this class is missing, and cannot exceed what a class may cost."""
+        if self._most + len(self.asked) >= self.settings.labels_per_class:
+            return False  # all on the way could be of the same class
         if is_stranger_to_young:
             return True  # what it seems to be is no guide: it may be a class not met before
         alike = sum(1 for other in self.asked.values() if other == seems)
         fair_share = self.n_labels / max(len(self.labelled), 1)
-        return self.labelled[seems] + alike <= min(fair_share + 1, limit - 1)
+        return self.labelled[seems] + alike <= fair_share + 1
 
     def is_telling(self, tells: float) -> bool:
         """Whether a sample tells more than most lately; `tells` is higher for more telling ones."""

@@ -14,8 +14,8 @@ class PolicySettings:
     # Known samples between two false drift alarms, on average, at the least: at one sample a
     # second, one in a day.
     drift_run_length: float = 100_000.0
-    # Labels that each class of a new domain may cost, on average over its classes: what a person
-    # answers without anger. No more are asked of a class than it seems to have.
+    # Labels that a class of a new domain may cost at the most: what a person answers without anger.
+    # Once a class has them no more are asked for, as the next one could be of it.
     labels_per_class: int = 10
     # Samples after an alarm within which labels must come; later, what came has to do.
     patience_samples: int = 1000
