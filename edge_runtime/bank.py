@@ -14,6 +14,7 @@ from edge_runtime.crossfit import folds_of
 from edge_runtime.errors import BudgetError
 from edge_runtime.guard import Guard
 from edge_runtime.labelled import Classes, Matrix
+from edge_runtime.lifting import Lift
 from edge_runtime.records import Event
 from edge_runtime.router import Router, StreamPrior, weigh
 from edge_runtime.slots import Scores, Slot, SlotSettings
@@ -64,7 +65,8 @@ class SlotBank:
     ) -> None:
         self.settings = settings
         self.budget_bytes, self.max_slots, self.seed = budget_bytes, max_slots, seed
-        self.n_features = sum(settings.tap_widths)
+        self._lift = Lift(settings.tap_widths, settings.n_fourier, seed)
+        self.n_features = sum(self._lift.widths)
         self.projection = SignedHadamard(self.n_features, settings.n_dims, seed)
         self.slots: list[Slot] = []
         self.guard = guard
@@ -82,11 +84,24 @@ class SlotBank:
 
     def new_slot(self, parent: Slot | None = None) -> Slot:
         """An empty slot with the next number, grown from `parent`; it joins the bank by `add`."""
-        return Slot(self._next_number, self.settings, self.projection, self.seed, parent)
+        number, settings = self._next_number, self.settings
+        return Slot(number, settings, self.projection, self.seed, self.lift, parent)
+
+    @property
+    def lift(self) -> Lift:
+        """The map that all slots share: that of the first, which it is fitted with."""
+        return self.slots[0].lift if self.slots else self._lift
+
+    @lift.setter
+    def lift(self, lift: Lift) -> None:
+        self._lift = lift
 
     def add(self, slot: Slot) -> None:
         """Take a slot in; the others do not change, and the stream is taken to be there."""
         self.slots.append(slot)
+        if len(self.slots) > 1:
+            for each in self.slots:
+                each.lift = slot.lift.fixed()
         self.prior.settle(slot.number)
         self.usage.take(slot.number, slot.n_labels)
         self._next_number = max(self._next_number, slot.number) + 1
@@ -109,6 +124,9 @@ class SlotBank:
 
     def replace(self, slot: Slot, by: Slot) -> None:
         """Put a slot in the place of another of the same number."""
+        if by.lift is not slot.lift and by.young is not None:  # from before the map was fixed
+            by.lift, by.parent = slot.lift, None
+            by.fit(by.young.X, by.young.y)
         by.revision = max(by.revision, slot.revision) + 1
         self.slots[self.slots.index(slot)] = by
         for other in self.slots:
@@ -130,6 +148,7 @@ class SlotBank:
         """
         if not self.slots:
             return [Answer(np.full(n_classes, 1 / max(n_classes, 1))) for _ in X]
+        X = self.lift(X)
         weights = self._weights(X, is_stream)
         claims = np.argmax(weights, axis=1)
         for claim in claims.tolist() if is_stream else ():
@@ -140,7 +159,7 @@ class SlotBank:
             rows = np.flatnonzero(weights[:, s])  # most slots are certain not to be meant
             if len(rows) == 0:
                 continue
-            scores = slot.score(X[rows], n_classes)
+            scores = slot.score_lifted(X[rows], n_classes)
             probabilities[rows] += weights[rows, s, None] * np.exp(scores.log_probabilities)
             ours = claims[rows] == s
             strangeness[:, rows[ours]] = scores.nonconformity[ours], scores.p_values[ours]
@@ -201,7 +220,7 @@ class SlotBank:
         for held in range(n_folds):
             trial = host.copy_domain()
             for x, k in zip(X[fold != held], y[fold != held], strict=True):
-                trial.domain.update(x, int(k))
+                trial.domain.update(trial.lift(x[None])[0], int(k))
             trial.derive_prototypes()
             scores = trial.score(X[fold == held], n_classes)
             right += int(np.sum(np.argmax(scores.log_probabilities, axis=1) == y[fold == held]))
@@ -251,7 +270,9 @@ class SlotBank:
     def shared_bytes(self, n_points: int) -> int:
         """Bytes of what slots share, with so many classes of slots: projection, router, counts."""
         counts = n_points * GROUP_BYTES
-        return int(self.projection.n_bytes + self.router.n_bytes(n_points) + counts)
+        return int(
+            self.projection.n_bytes + self.lift.n_bytes + self.router.n_bytes(n_points) + counts
+        )
 
     @property
     def n_bytes(self) -> int:

@@ -49,7 +49,7 @@ def folds_of(y: Classes, n_folds: int, rng: np.random.Generator) -> npt.NDArray[
 
 def cross_fit(slot: Slot, X: Matrix, y: Classes) -> CrossFit:
     """Held-out scores of a labelled batch under slots like `slot`; `slot` itself is not changed."""
-    from edge_runtime.slots import Slot, log_softmax
+    from edge_runtime.slots import log_softmax
 
     inherited = len(slot.parent.domain.counts) if slot.parent is not None else 0
     n, n_classes = len(y), max(int(y.max()) + 1, inherited)
@@ -60,7 +60,7 @@ def cross_fit(slot: Slot, X: Matrix, y: Classes) -> CrossFit:
     try_adaptor = n >= MIN_ADAPTOR_LABELS and len(np.unique(y)) > 1
     for held in range(n_folds if n > 1 else 0):
         test, train = fold == held, fold != held
-        part = Slot(slot.number, slot.settings, slot.projection, slot.seed, slot.parent)
+        part = slot.empty()
         part.fit_domain(X[train], y[train])
         scores = part.score(X[test], n_classes)
         cosines[test], log_norms[test] = scores.cosines, scores.log_norms
@@ -98,7 +98,7 @@ def _adaptor_logs(
         return np.zeros((len(X_held), n_classes))
     adaptor = part.fit_adaptor(X, y)
     logs = np.full((len(X_held), n_classes), np.log(1e-6))
-    probabilities = adaptor.predict_proba(part.domain.standardise(X_held))
+    probabilities = adaptor.predict_proba(part.domain.standardise(part.lift(X_held)))
     logs[:, adaptor.classes_] = np.log(np.maximum(probabilities, 1e-6))
     return logs
 

@@ -36,7 +36,7 @@ def _answers_for(one: Slot, other: Slot) -> bool:
         return False
     means = other.domain.class_means[known] * other.domain.scale + other.domain.mean
     n_classes = max(len(one.domain.counts), len(other.domain.counts))
-    answered = np.argmax(one.score(means, n_classes).cosines, axis=1)
+    answered = np.argmax(one.score_lifted(means, n_classes).cosines, axis=1)
     if np.mean(answered == known) < SAME_SHARE:
         return False
     # A typical sample lies at squared distance d: means farther than that are elsewhere.

@@ -46,6 +46,7 @@ class RuntimeParts:
         n_dims: int = 8192,
         rank: int = 128,
         hidden: tuple[int, ...] = (128,),
+        n_fourier: int = 0,
         pending_samples: int = 256,
         max_slots: int = 16,
         when_full: Sequence[Measure] = MEASURES,
@@ -58,6 +59,7 @@ class RuntimeParts:
             "n_dims": n_dims,
             "rank": rank,
             "hidden": tuple(hidden),
+            "n_fourier": n_fourier,
             "pending_samples": pending_samples,
             "max_slots": max_slots,
             "when_full": check_measures(when_full),
@@ -102,7 +104,7 @@ class RuntimeParts:
         return self._policy.settings
 
     def _open_bank(self) -> SlotBank:
-        sizes = {name: self.options[name] for name in ("n_dims", "rank", "hidden")}
+        sizes = {name: self.options[name] for name in ("n_dims", "rank", "hidden", "n_fourier")}
         seed = self.options["random_state"]
         self._bank = SlotBank(
             SlotSettings(tuple(self._reader.taps.values()), **sizes),

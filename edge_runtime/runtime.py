@@ -26,6 +26,8 @@ class EdgeRuntime(Stepping, Forgetting):
     random_state : seed; the same seed and stream give the same answers and the same state.
     policy : every threshold, see `PolicySettings`.
     n_dims, rank, hidden : size of hypervectors, of each slot's whitening, and of its adaptor.
+    n_fourier : random Fourier features made of each sample: 512 where samples are a few raw
+        measures whose classes no plane parts, 0 (none) where they are features of an encoder.
     pending_samples : how many recent samples can still get their label.
     max_slots : how many domains can be known at once.
     when_full : what may be done for memory, in this order: see `budget`.

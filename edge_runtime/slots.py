@@ -20,6 +20,7 @@ import numpy.typing as npt
 from edge_runtime.calibration import SlotCalibration
 from edge_runtime.following import Follower
 from edge_runtime.labelled import Classes, LabelledSet, Matrix
+from edge_runtime.lifting import Lift
 from hdc.hypervector import hamming
 from hdc.projection import SignedHadamard
 from hdc.subspace import DomainModel, Framed
@@ -46,6 +47,7 @@ class SlotSettings:
     loss: str = "cross_entropy"  # as good as l2 on PACS, better where classes are subtle
     epochs: int = 12
     n_folds: int = 5
+    n_fourier: int = 0  # random Fourier features of raw measures; see `lifting`
 
 
 @dataclass(frozen=True)
@@ -68,15 +70,16 @@ class Slot:
         settings: SlotSettings,
         projection: SignedHadamard,
         seed: int,
+        lift: Lift,
         parent: Slot | None = None,
     ) -> None:
         self.number, self.settings, self.seed = number, settings, seed
-        self.projection = projection
+        self.projection, self.lift = projection, lift
         self.parent = parent  # the slot it was grown from: what it knows is where this one starts
-        self.domain = DomainModel(settings.tap_widths, rank=settings.rank)
+        self.domain = DomainModel(lift.widths, rank=settings.rank)
         self.calibration = SlotCalibration(settings.calibration_scores)
         self.adaptor: TargetProjectionClassifier | QuantisedClassifier | None = None
-        self.young: LabelledSet | None = LabelledSet(self.domain.n_features, settings.young_labels)
+        self.young: LabelledSet | None = self._no_labels()
         self.n_labels = self._n_fitted = 0
         self.cross_accuracy = math.nan
         # What the router has to take note of: refits, and classes whose means have moved since.
@@ -85,12 +88,17 @@ class Slot:
         self.follower = Follower(self.domain.n_features)
         self._bits = np.zeros((0, settings.n_dims // 64), np.uint64)
 
+    def _no_labels(self) -> LabelledSet:
+        return LabelledSet(sum(self.settings.tap_widths), self.settings.young_labels)
+
     # -- learning ---------------------------------------------------------------------------
 
     def fit(self, X: Matrix, y: Classes) -> Slot:
         """Learn a labelled batch from nothing; cross-fitting calibrates, and proves the adaptor."""
         from edge_runtime.crossfit import cross_fit
 
+        if self.parent is None:
+            self.lift = self.lift.fitted(X)
         result = cross_fit(self, X, y)
         self.fit_domain(X, y)
         self.calibration.fit(result.best_cosines, result.log_norms, result.temperature)
@@ -113,7 +121,6 @@ class Slot:
         """Learn one labelled sample of this domain."""
         from adaptors import QuantisedClassifier
 
-        x = self.follower.correct(x[None], self.domain)[0]
         self.n_labels += 1
         if self.young is not None:
             self.young.add(x, k)
@@ -122,6 +129,7 @@ class Slot:
                 if self.young.is_full:
                     self.young = self.parent = None
                 return
+        x = self.corrected(x[None])[0]
         framed = self.domain.frame(x[None])
         scores = self.score_framed(framed, max(k + 1, len(self.domain.counts)))
         self.moved.add(k)
@@ -137,7 +145,7 @@ class Slot:
 
     def follow(self, x: npt.NDArray[np.float32], k: int, rate: float, limit: float) -> None:
         """Let the frame follow a known sample that seems to be of class `k`; see `following`."""
-        corrected = self.follower.correct(x[None], self.domain)
+        corrected = self.corrected(x[None])
         residual = self.domain.standardise(corrected)[0] - self.domain.class_means[k]
         self.follower.follow(residual, rate, limit)
 
@@ -145,7 +153,7 @@ class Slot:
         """Take the frame's shift back if features (n, d) are less strange without it."""
         n_classes = len(self.domain.counts)
         with_shift = self.score(X, n_classes).p_values.mean()
-        without = self.score_framed(self.domain.frame(X), n_classes).p_values.mean()
+        without = self.score_framed(self.domain.frame(self.lift(X)), n_classes).p_values.mean()
         if without > with_shift:
             self.follower.revert()
         return not self.follower.has_moved
@@ -160,17 +168,21 @@ class Slot:
             epochs=self.settings.epochs,
             random_state=self.seed,
         )
-        return adaptor.fit(self.domain.standardise(X), y)
+        return adaptor.fit(self.domain.standardise(self.lift(X)), y)
 
     def copy_domain(self) -> Slot:
         """A slot with a copy of the domain and calibration, to try something out on."""
-        copy = Slot(self.number, self.settings, self.projection, self.seed, self.parent)
+        copy = self.empty()
         copy.domain = DomainModel.from_state(self.domain.to_state())
         copy.calibration = SlotCalibration.from_state(
             self.calibration.to_state(), self.settings.calibration_scores
         )
         copy.adaptor, copy.follower = self.adaptor, self.follower
         return copy
+
+    def empty(self) -> Slot:
+        """A slot like this one that has learned nothing."""
+        return Slot(self.number, self.settings, self.projection, self.seed, self.lift, self.parent)
 
     def absorb(self, other: Slot) -> None:
         """Take over what a slot has learned that has become the same as this one."""
@@ -205,8 +217,8 @@ class Slot:
     def fit_domain(self, X: Matrix, y: Classes) -> None:
         """Learn the domain and its prototypes from a labelled batch, and nothing else."""
         prior = self.parent.domain if self.parent is not None else None
-        model = DomainModel(self.settings.tap_widths, rank=self.settings.rank)
-        self.domain = model.fit(X, y, prior)
+        model = DomainModel(self.lift.widths, rank=self.settings.rank)
+        self.domain = model.fit(self.lift(X), y, prior)
         self.revision += 1
         self.derive_prototypes()
 
@@ -220,8 +232,16 @@ class Slot:
 
     def score(self, X: Matrix, n_classes: int) -> SlotScores:
         """Similarity, strangeness and class probabilities of features (n, d)."""
+        return self.score_lifted(self.lift(X), n_classes)
+
+    def score_lifted(self, X: Matrix, n_classes: int) -> SlotScores:
+        """`score` of what `lift` gave of features."""
         X = self.follower.correct(X, self.domain)
         return self.score_framed(self.domain.frame(X), n_classes)
+
+    def corrected(self, X: Matrix) -> Matrix:
+        """Features (n, d), lifted, and less what the frame has followed."""
+        return self.follower.correct(self.lift(X), self.domain)
 
     def score_framed(self, framed: Framed, n_classes: int) -> SlotScores:
         """`score` of what is in the frame of this slot's domain already."""
@@ -314,6 +334,7 @@ class Slot:
         state: Mapping[str, npt.NDArray[Any]],
         settings: SlotSettings,
         projection: SignedHadamard,
+        lift: Lift,
         older: Mapping[int, Slot],
     ) -> Slot:
         """The slot that `to_state` was called on; its adaptor is restored by the caller.
@@ -321,19 +342,19 @@ class Slot:
         `older` holds the slots it may have been grown from, by number.
         """
         number, n_labels, cross_accuracy, seed, parent, revision = state["scalars"].tolist()
-        slot = cls(int(number), settings, projection, int(seed), older.get(int(parent)))
+        slot = cls(int(number), settings, projection, int(seed), lift, older.get(int(parent)))
         slot.domain = DomainModel.from_state(_part(state, "domain/"))
-        if slot.domain.tap_widths != settings.tap_widths:
+        if slot.domain.tap_widths != lift.widths:
             raise ValueError(
                 f"slot {slot.number} has taps of widths {slot.domain.tap_widths}, expected "
-                f"{settings.tap_widths}: was it learned on another encoder?"
+                f"{lift.widths}: was it learned on another encoder?"
             )
         slot.calibration = SlotCalibration.from_state(
             _part(state, "calibration/"), settings.calibration_scores
         )
         young = _part(state, "young/")
         slot.young = (
-            LabelledSet.from_state(young, slot.domain.n_features, settings.young_labels)
+            LabelledSet.from_state(young, sum(settings.tap_widths), settings.young_labels)
             if young
             else None
         )

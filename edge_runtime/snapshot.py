@@ -30,6 +30,7 @@ def take(runtime: RuntimeParts) -> tuple[dict[str, Any], Arrays]:
     arrays: Arrays = {}
     if runtime.slots:
         arrays |= {f"router/{k}": v for k, v in runtime.bank.router.to_state().items()}
+        arrays |= {f"lift/{k}": v for k, v in runtime.bank.lift.to_state().items()}
     arrays |= runtime.loop_state()
     slot_headers = []
     for slot in runtime.slots:
@@ -82,12 +83,16 @@ def check(header: Mapping[str, Any], encoder: Encoder | None) -> None:
 def restore_slots(runtime: RuntimeParts, header: Mapping[str, Any], arrays: Arrays) -> list[Slot]:
     """The slots of a state, for a runtime of the same options."""
     slots: list[Slot] = []
+    bank = runtime.bank
+    lead = "lift/"
+    part = {k.removeprefix(lead): v for k, v in arrays.items() if k.startswith(lead)}
+    if header["slots"]:
+        bank.lift = bank.lift.restored(part)
     for entry in header["slots"]:
         prefix = f"{entry['number']}/"
         part = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-        settings, projection = runtime.bank.settings, runtime.bank.projection
         older = {each.number: each for each in slots}
-        slot = Slot.from_state(part, settings, projection, older)
+        slot = Slot.from_state(part, bank.settings, bank.projection, bank.lift, older)
         if entry["adaptor"] is not None:
             from adaptors import QuantisedClassifier, TargetProjectionClassifier
 

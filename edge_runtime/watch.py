@@ -133,8 +133,8 @@ class Watch:
 
 
 def copy_of(slot: Slot) -> Slot:
-    """A copy of a slot that shares what never changes: projection, settings, labels so far."""
-    shared = [slot.projection, slot.settings, slot.parent]
+    """A copy of a slot that shares what never changes: settings, maps, labels so far."""
+    shared = [slot.projection, slot.settings, slot.lift, slot.parent]
     memo: dict[int, object] = {id(each): each for each in shared}
     if slot.young is not None:
         memo[id(slot.young)] = slot.young.copy()

@@ -54,6 +54,11 @@ class FourierFeatures:
         # `real` keeps lengths on average: each of its m outputs has a deviation of 1 / sqrt(m).
         self._gain = np.float32(np.sqrt(self.n_outputs // 2) / width)
 
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the projection; nothing else is held."""
+        return self._projection.n_bytes
+
     def transform(self, X: ArrayLike) -> Float32:
         """Features of unit length, (n, n_outputs)."""
         X = check_matrix(X, self._projection.n_features)

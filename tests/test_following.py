@@ -75,5 +75,5 @@ def test_a_shift_survives_a_restart_and_another_width_is_refused(tmp_path) -> No
     slot = runtime.slots[0]
     with pytest.raises(ValueError, match="shift"):
         type(slot).from_state(
-            {**slot.to_state(), "shift": np.zeros(3)}, slot.settings, slot.projection, {}
+            {**slot.to_state(), "shift": np.zeros(3)}, slot.settings, slot.projection, slot.lift, {}
         )
