@@ -25,8 +25,10 @@ from edge_runtime.slots import Slot
 MAX_COLLECTED = 512
 # Samples between two looks whether there is room for a slot, after there was none.
 ROOM_EVERY = 64
-# Labels of a class up to which a slot hardly knows it.
+# Labels of a class up to which a slot hardly knows it, and their share of the mean over classes: a
+# class that has just been met has few even after it was learned.
 HARDLY_KNOWN = 5
+HARDLY_KNOWN_SHARE = 0.25
 
 
 class Growth:
@@ -129,8 +131,7 @@ class Growth:
         """Grow, adapt or leave it; `answered` (n, 2) holds the class and slot answered before."""
         trial = bank.try_out(X, y, answered[:, 0], answered[:, 1])
         host = bank.get(trial.host)
-        counts = host.domain.counts
-        known = np.array([k < len(counts) and counts[k] > HARDLY_KNOWN for k in y])
+        known = is_known(host.domain.counts, y)
         # Where a domain has moved, a new model may take the place of the old one.
         moved = self._policy.has_moved(trial.existing, host.cross_accuracy)
         if moved and trial.grown > trial.adapted:
@@ -186,8 +187,7 @@ class Growth:
         if trial.is_renewal:
             bank.renew(host, trial.candidate)
         else:
-            for x, k in zip(X, y, strict=True):
-                host.learn(x, int(k))
+            host.learn_batch(X, y)
         evidence = {"labels": len(y), **trial.accuracies()}
         message = f"slot {host.number} learned {len(y)} labels in place"
         return Event("adapted", sample_id, message, host.number, evidence)
@@ -252,6 +252,14 @@ class Growth:
         for x, (k, slot, best), sure in zip(X, rows.tolist(), certainty.tolist(), strict=True):
             where = None if slot < 0 else slot
             self._held.append((PendingSample(np.array(x, np.float32), where, best, sure), k))
+
+
+def is_known(counts: Classes, y: Classes) -> npt.NDArray[np.bool_]:
+    """Whether a slot with so many labels of each class knows classes `y` (n,) more than hardly."""
+    met = counts[counts > 0]
+    least = max(HARDLY_KNOWN, HARDLY_KNOWN_SHARE * met.mean() if len(met) else 0)
+    padded = np.concatenate([counts, np.zeros(max(int(y.max()) + 1 - len(counts), 0), np.int64)])
+    return np.asarray(padded[y] > least)
 
 
 def grown_event(slot: Slot, existing: float | None, sample_id: int) -> Event:

@@ -64,6 +64,12 @@ class LabelledSet:
         self._y[self._n] = k
         self._n += 1
 
+    def pick(self, classes: Classes, rng: np.random.Generator) -> Matrix:
+        """Features (n, d) of one sample of each of these classes, drawn evenly from those held."""
+        y = self._y[: self._n]
+        rows = [int(rng.choice(np.flatnonzero(y == k))) for k in classes.tolist()]
+        return self._X[rows].astype(np.float32)
+
     def without_class(self, k: int) -> LabelledSet:
         """A set of the other classes; those behind class `k` move up by one."""
         rest = LabelledSet(self.n_features, self.capacity)

@@ -34,22 +34,23 @@ class Noticing:
     def _detectors(self) -> tuple[DriftDetector | ErrorDetector, ...]:
         return self._as_such, self._relative, self._doubts, self._errors
 
-    def take(self, answer: Answer, slot: int, is_at_rest: bool) -> bool:
+    def take(self, answer: Answer, slot: int, is_learning: bool, is_asking: bool = False) -> bool:
         """Take an answered sample; return whether the alarm rings.
 
-        Only `is_at_rest` are samples compared with what their slot was like before: in a new domain
-        that lies inside an old one they are not strange, but p-values lack their high half, and
-        answers are less certain than they used to be.
+        Unless slots are learning, samples are compared with what their slot was like at rest: in a
+        new domain that lies inside an old one they are not strange, but p-values lack their high
+        half, and answers are less certain than they used to be. Those that come while labels are
+        asked for may be of a new domain, and are no rest.
         """
         is_alarm = self._as_such.update(answer.p_value, answer.n_scores)
-        if not is_at_rest:
+        if is_learning:
             return is_alarm
         certainty = float(answer.probabilities.max(initial=0.0))
         for values, value, detector in (
             (self._p_values, answer.p_value, self._relative),
             (self._certainties, certainty, self._doubts),
         ):
-            ranked = values.rank(slot, answer.n_labels, value)
+            ranked = values.rank(slot, answer.n_labels, value, is_kept=not is_asking)
             if ranked is not None:
                 is_alarm |= detector.update(*ranked)
         return is_alarm

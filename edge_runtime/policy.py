@@ -111,7 +111,7 @@ class Policy:
         self._noticing.strange.append(is_strange)
         events = self._strange_event(sample_id, p_value, slot) if is_strange else []
         if self.state == "asking":
-            self._noticing.take(answer, slot, is_at_rest=False)
+            self._noticing.take(answer, slot, is_learning=False, is_asking=True)
         else:
             events += self._watch(sample_id, answer, slot)
         if self.state in ("asking", "growing", "adapting"):
@@ -142,7 +142,7 @@ class Policy:
             self.slot, self._elsewhere = slot, 0
         self._rest = max(self._rest - 1, 0)
         is_at_rest = self.state in ("stable", "suspect", "full")
-        is_alarm = self._noticing.take(answer, slot, is_at_rest)
+        is_alarm = self._noticing.take(answer, slot, is_learning=not is_at_rest)
         share, n = self._noticing.strange_share, len(self._noticing.strange)
         is_ripe = is_at_rest or share >= self.settings.filling_strangers
         if is_alarm and is_ripe and not self._rest:

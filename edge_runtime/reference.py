@@ -34,7 +34,9 @@ class References:
     def __init__(self) -> None:
         self._kept: dict[int, tuple[int, list[float]]] = {}
 
-    def rank(self, slot: int, n_labels: int, p_value: float) -> tuple[float, int] | None:
+    def rank(
+        self, slot: int, n_labels: int, p_value: float, is_kept: bool = True
+    ) -> tuple[float, int] | None:
         """P-value among those of the slot at rest, and how many those are; None if too few."""
         labels, kept = self._kept.get(slot, (n_labels, []))
         if not labels <= n_labels <= labels * (1 + LEARNED_SHARE):
@@ -44,7 +46,7 @@ class References:
             del self._kept[min(self._kept)]
         ranked = (bisect_right(kept, p_value) + 1) / (len(kept) + 1), len(kept)
         is_enough = len(kept) >= LEAST
-        if len(kept) < KEPT:
+        if is_kept and len(kept) < KEPT:
             insort(kept, p_value)
         return ranked if is_enough else None
 

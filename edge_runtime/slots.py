@@ -18,9 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.calibration import SlotCalibration
+from edge_runtime.crossfit import SHRINKAGES, combined, cross_fit, log_softmax
 from edge_runtime.following import Follower
 from edge_runtime.labelled import Classes, LabelledSet, Matrix
 from edge_runtime.lifting import Lift
+from edge_runtime.rehearsal import ClassMix
 from hdc.hypervector import hamming
 from hdc.projection import SignedHadamard
 from hdc.subspace import DomainModel, Framed
@@ -32,6 +34,8 @@ Scores = npt.NDArray[np.float64]
 
 # A young slot is fitted anew when its labels have grown by this factor since the last time.
 REFIT_GROWTH = 1.25
+# Bytes that labels of a young slot may take in any case: a few measures can be kept for long.
+YOUNG_BYTES = 2**17
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,11 @@ class SlotSettings:
     epochs: int = 12
     n_folds: int = 5
     n_fourier: int = 0  # random Fourier features of raw measures; see `lifting`
+
+    @property
+    def most_young(self) -> int:
+        """Labels that a slot keeps while it is young: more where each takes few bytes."""
+        return max(self.young_labels, YOUNG_BYTES // (2 * sum(self.tap_widths) + 8))
 
 
 @dataclass(frozen=True)
@@ -86,21 +95,20 @@ class Slot:
         self.revision = 0
         self.moved: set[int] = set()
         self.follower = Follower(self.domain.n_features)
+        self.mix = ClassMix()
         self._bits = np.zeros((0, settings.n_dims // 64), np.uint64)
 
     def _no_labels(self) -> LabelledSet:
-        return LabelledSet(sum(self.settings.tap_widths), self.settings.young_labels)
+        return LabelledSet(sum(self.settings.tap_widths), self.settings.most_young)
 
     # -- learning ---------------------------------------------------------------------------
 
     def fit(self, X: Matrix, y: Classes) -> Slot:
         """Learn a labelled batch from nothing; cross-fitting calibrates, and proves the adaptor."""
-        from edge_runtime.crossfit import cross_fit
-
         if self.parent is None:
             self.lift = self.lift.fitted(X)
         result = cross_fit(self, X, y)
-        self.fit_domain(X, y)
+        self.fit_domain(X, y, result.shrinkage)
         self.calibration.fit(result.best_cosines, result.log_norms, result.temperature)
         self.adaptor = self.fit_adaptor(X, y) if result.adaptor_helps else None
         self.cross_accuracy = result.accuracy
@@ -110,7 +118,7 @@ class Slot:
     def start(self, X: Matrix, y: Classes) -> Slot:
         """Learn a first labelled batch, and keep its labels while there is room for more."""
         self.fit(X, y)
-        if len(y) >= self.settings.young_labels:
+        if len(y) >= self.settings.most_young:
             self.young = self.parent = None
         for x, k in zip(X, y, strict=True):
             if self.young is not None:
@@ -119,11 +127,10 @@ class Slot:
 
     def learn(self, x: npt.NDArray[np.float32], k: int) -> None:
         """Learn one labelled sample of this domain."""
-        from adaptors import QuantisedClassifier
-
         self.n_labels += 1
         if self.young is not None:
-            self.young.add(x, k)
+            # What was lifted cannot be put back; else labels are kept as the frame sees them.
+            self.young.add(x if self.lift.n_fourier else self.corrected(x[None])[0], k)
             if len(self.young) >= REFIT_GROWTH * self._n_fitted or self.young.is_full:
                 self.fit(self.young.X, self.young.y)
                 if self.young.is_full:
@@ -133,15 +140,41 @@ class Slot:
         framed = self.domain.frame(x[None])
         scores = self.score_framed(framed, max(k + 1, len(self.domain.counts)))
         self.moved.add(k)
-        if self.adaptor is not None and k not in self.adaptor.classes_:
-            self.adaptor = None  # taught one class alone it would unlearn the others
         if self.domain.update(x, k) or k >= len(self._bits):
             self.derive_prototypes()
         else:
             self._bits[k] = self.projection.bits(self.domain.whitened_mean(k))[0]
         self.calibration.add(float(scores.nonconformity[0]))
-        if self.adaptor is not None and not isinstance(self.adaptor, QuantisedClassifier):
-            self.adaptor.partial_fit(self.domain.standardise(x[None]), np.array([k]))
+        self._teach_adaptor(self.domain.standardise(x[None]), k)
+
+    def _teach_adaptor(self, z: Matrix, k: int) -> None:
+        """Let the adaptor learn a standardised sample beside those that it must not unlearn."""
+        from adaptors import QuantisedClassifier
+
+        rng = np.random.default_rng((self.seed, self.n_labels))
+        others = self.mix.missing(k, self.domain.counts, rng)
+        if self.adaptor is None or isinstance(self.adaptor, QuantisedClassifier):
+            return
+        others = others[np.isin(others, self.adaptor.classes_)]
+        if len(others) == 0:
+            rehearsed = z[:0]
+        elif self.young is not None:
+            held = self.young.y
+            others = others[np.isin(others, held)]
+            rehearsed = self.domain.standardise(self.lift(self.young.pick(others, rng)))
+        else:
+            rehearsed = self.domain.draw(others, rng)
+        self.adaptor.partial_fit(np.concatenate([z, rehearsed]), np.array([k, *others]))
+
+    def learn_batch(self, X: Matrix, y: Classes) -> None:
+        """Learn labelled samples of this domain: at once while it is young, or one by one."""
+        if self.young is not None and len(self.young) + len(y) < self.young.capacity:
+            for x, k in zip(self.corrected(X) if not self.lift.n_fourier else X, y, strict=True):
+                self.young.add(x, int(k))
+            self.fit(self.young.X, self.young.y)
+            return
+        for row in np.random.default_rng((self.seed, self.n_labels)).permutation(len(y)):
+            self.learn(X[row], int(y[row]))
 
     def follow(self, x: npt.NDArray[np.float32], k: int, rate: float, limit: float) -> None:
         """Let the frame follow a known sample that seems to be of class `k`; see `following`."""
@@ -200,8 +233,6 @@ class Slot:
         an adaptor is let go of, and trained anew where (X, y), confirmed samples of the other
         classes, prove one useful. The scatter, which no class has to itself, stays.
         """
-        from edge_runtime.crossfit import cross_fit
-
         had_adaptor, self.adaptor = self.adaptor is not None, None
         self.domain.remove_class(k)
         if self.young is not None:
@@ -211,15 +242,21 @@ class Slot:
         elif had_adaptor and len(y) and not self.is_quantised:
             self.adaptor = self.fit_adaptor(X, y) if cross_fit(self, X, y).adaptor_helps else None
         self.derive_prototypes()
+        self.mix.remove_class(k)
         self.moved.clear()
         self.revision += 1
 
-    def fit_domain(self, X: Matrix, y: Classes) -> None:
+    def fit_domain(self, X: Matrix, y: Classes, shrinkage: float = SHRINKAGES[0]) -> None:
         """Learn the domain and its prototypes from a labelled batch, and nothing else."""
         prior = self.parent.domain if self.parent is not None else None
-        model = DomainModel(self.lift.widths, rank=self.settings.rank)
+        model = DomainModel(self.lift.widths, rank=self.settings.rank, shrinkage=shrinkage)
         self.domain = model.fit(self.lift(X), y, prior)
         self.revision += 1
+        self.derive_prototypes()
+
+    def shrink(self, shrinkage: float) -> None:
+        """Take another share of isotropic covariance; the same is learned of the samples."""
+        self.domain.shrink(shrinkage)
         self.derive_prototypes()
 
     def derive_prototypes(self) -> None:
@@ -263,14 +300,16 @@ class Slot:
         )
 
     def _log_probabilities(self, Z: Matrix, cosines: Scores, known: Classes) -> Scores:
-        """Prototypes and adaptor, log-probabilities added; unknown classes get almost nothing."""
+        """Of prototypes and adaptor; classes that are not known get almost nothing."""
         logits = np.full(cosines.shape, -30.0)
         logits[:, known] = log_softmax(self.calibration.temperature * cosines[:, known])
         if self.adaptor is not None:
-            proved = self.adaptor.classes_
-            probabilities = self.adaptor.predict_proba(Z)
-            logits[:, proved] += np.log(np.maximum(probabilities, 1e-6))
-        return log_softmax(logits)
+            return combined(logits, self.adaptor.classes_, _log_of(self.adaptor, Z))
+        return logits
+
+    def adaptor_logs(self, adaptor: TargetProjectionClassifier, X: Matrix) -> Scores:
+        """What an adaptor trained in this slot's frame says of features: log-probabilities."""
+        return _log_of(adaptor, self.domain.standardise(self.lift(X)))
 
     def labelled(self) -> dict[int, int]:
         """Labels of each class that it knows."""
@@ -321,6 +360,8 @@ class Slot:
             arrays |= {f"young/{k}": v for k, v in self.young.to_state().items()}
         if self.follower.has_moved:
             arrays["shift"] = self.follower.shift
+        if len(self.mix.recent):
+            arrays["mix"] = self.mix.recent
         parent = -1 if self.parent is None else self.parent.number
         arrays["scalars"] = np.array(
             [self.number, self.n_labels, self.cross_accuracy, self.seed, parent, self.revision],
@@ -354,7 +395,7 @@ class Slot:
         )
         young = _part(state, "young/")
         slot.young = (
-            LabelledSet.from_state(young, sum(settings.tap_widths), settings.young_labels)
+            LabelledSet.from_state(young, sum(settings.tap_widths), settings.most_young)
             if young
             else None
         )
@@ -363,6 +404,10 @@ class Slot:
                 raise ValueError(f"slot {slot.number} has a shift of {state['shift'].shape}")
             slot.follower.shift = np.array(state["shift"], np.float32)
             slot.follower.has_moved = True
+        if "mix" in state:
+            slot.mix.recent = np.array(state["mix"], np.float64)
+            if slot.mix.recent.ndim != 1 or len(slot.mix.recent) > len(slot.domain.counts):
+                raise ValueError(f"slot {slot.number} has a mix of {slot.mix.recent.shape}")
         slot.n_labels = slot._n_fitted = int(n_labels)
         slot.cross_accuracy, slot.revision = cross_accuracy, int(revision)
         slot.derive_prototypes()
@@ -373,7 +418,6 @@ def _part(state: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.N
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-def log_softmax(logits: Scores) -> Scores:
-    """Logarithms of probabilities along the last axis."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+def _log_of(adaptor: TargetProjectionClassifier | QuantisedClassifier, Z: Matrix) -> Scores:
+    """Log-probabilities, none below that of one in a million."""
+    return np.asarray(np.log(np.maximum(adaptor.predict_proba(Z), 1e-6)))

@@ -237,6 +237,28 @@ class DomainModel:
     def basis(self, directions: Matrix) -> None:
         self._basis = directions.astype(self._basis.dtype, copy=False)
 
+    def shrink(self, shrinkage: float) -> None:
+        """Mix in another share of the isotropic covariance, in (0, 1], from now on."""
+        if not 0 < shrinkage <= 1:
+            raise ValueError(f"shrinkage is {shrinkage}, expected a number in (0, 1]")
+        self.shrinkage = shrinkage
+        self._derive()
+
+    def draw(self, classes: Classes, rng: np.random.Generator) -> Matrix:
+        """Samples (n, d) of these classes as the model imagines them, standardised.
+
+        What a learner must not forget can be rehearsed without keeping it: means and covariance
+        say what it looked like (feature replay from class statistics, as in K. Zhu et al.,
+        "Prototype augmentation and self-supervision for incremental learning", CVPR 2021).
+        """
+        n, d, dof = len(classes), self.n_features, max(self._derived_from[1], 1)
+        kept = float(self.energy.sum())
+        rest = max(self._derived_from[0] - kept, 0.0) / dof / max(d - len(self.energy), 1)
+        spread = np.sqrt(self.energy / np.float32(dof))
+        leading = rng.standard_normal((n, len(self.energy)), dtype=np.float32) * spread
+        noise = rng.standard_normal((n, d), dtype=np.float32) * np.float32(np.sqrt(rest))
+        return np.asarray(self.class_means[classes] + leading @ self.basis + noise, np.float32)
+
     def _absorb(self, residuals: Matrix) -> None:
         """Take residual rows into the basis: leading directions of what is kept and what is new."""
         kept = self.basis * np.sqrt(self.energy)[:, None]
