@@ -28,7 +28,7 @@ ROOM_EVERY = 64
 # Labels of a class up to which a slot hardly knows it, and their share of the mean over classes: a
 # class that has just been met has few even after it was learned.
 HARDLY_KNOWN = 5
-HARDLY_KNOWN_SHARE = 0.25
+HARDLY_KNOWN_SHARE = 0.5
 
 
 class Growth:
@@ -132,8 +132,10 @@ class Growth:
         trial = bank.try_out(X, y, answered[:, 0], answered[:, 1])
         host = bank.get(trial.host)
         known = is_known(host.domain.counts, y)
-        # Where a domain has moved, a new model may take the place of the old one.
+        # Where a domain has moved, a new model may take the place of the old one, unless there are
+        # classes that only the old one knows.
         moved = self._policy.has_moved(trial.existing, host.cross_accuracy)
+        moved &= covers(host.domain.counts, y)
         if moved and trial.grown > trial.adapted:
             trial = replace(trial, adapted=trial.grown, is_renewal=True)
         verdict = self._policy.judge(
@@ -260,6 +262,11 @@ def is_known(counts: Classes, y: Classes) -> npt.NDArray[np.bool_]:
     least = max(HARDLY_KNOWN, HARDLY_KNOWN_SHARE * met.mean() if len(met) else 0)
     padded = np.concatenate([counts, np.zeros(max(int(y.max()) + 1 - len(counts), 0), np.int64)])
     return np.asarray(padded[y] > least)
+
+
+def covers(counts: Classes, y: Classes) -> bool:
+    """Whether labels `y` (n,) are of every class of which a slot has so many labels."""
+    return bool(np.isin(np.flatnonzero(counts > HARDLY_KNOWN), y).all())
 
 
 def grown_event(slot: Slot, existing: float | None, sample_id: int) -> Event:
