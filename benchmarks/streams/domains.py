@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,12 @@ from benchmarks.features import FeatureSet, Labels
 from benchmarks.splits import Stream, domain_stream, first_of_each_class
 from benchmarks.streams.kept import digest, kept
 from benchmarks.streams.learners import samples_of
-from edge_runtime import EdgeRuntime
+from edge_runtime import EdgeRuntime, PolicySettings
 
 # Too slow or too weak to be run on every stream; PACS has them.
 WIDE = ("RanPAC-5000", "random frozen hidden, joint")
 TUNING_ROWS = 400
+NONE: Mapping[str, Any] = MappingProxyType({})
 BATCHES, ONE_BY_ONE = "edge-runtime, batches", "edge-runtime, one by one"
 
 
@@ -37,8 +39,11 @@ def outcomes(
     *,
     is_tuned: bool = True,
     is_wide: bool = True,
+    settings: Mapping[str, Any] = NONE,
 ) -> list[tuple[int, Outcome]]:
     """Every method on every seed; with `n_labels` of each class and domain, or with all labels.
+
+    `settings` are the runtime's, where they are not the usual ones.
 
     Peers are tuned once, on the training rows of the first seed alone; without `is_wide` those of
     `WIDE` are left out and the others tuned on `TUNING_ROWS` of each domain.
@@ -51,7 +56,7 @@ def outcomes(
     found = []
     for seed in seeds:
         stream = domain_stream(data, seed)
-        for outcome in _of_all_methods(data, stream, seed, n_labels, chosen):
+        for outcome in _of_all_methods(data, stream, seed, n_labels, chosen, settings):
             found.append((seed, outcome))
             print(f"seed {seed}: {outcome.method}: {outcome.average:.3f}", file=sys.stderr)
     return found
@@ -63,12 +68,13 @@ def _of_all_methods(
     seed: int,
     n_labels: int | None,
     chosen: Sequence[tuple[Peer, Candidate | None]],
+    settings: Mapping[str, Any],
 ) -> Iterator[Outcome]:
     if n_labels is None:
-        yield from of_the_runtime(data, stream, seed)
+        yield from of_the_runtime(data, stream, seed, settings)
         yield from _peers(data, stream, seed, chosen)
         return
-    outcome, asked = run_one_by_one(data, stream, seed, n_labels)
+    outcome, asked = run_one_by_one(data, stream, seed, n_labels, **settings)
     yield outcome
     few = [rows[first_of_each_class(data.y[rows], n_labels)] for rows in stream.train]
     yield from _peers(data, Stream(tuple(few), stream.test), seed, chosen)
@@ -105,10 +111,12 @@ def _chosen(peer: Peer, data: FeatureSet, first: Stream) -> Candidate:
     return candidates[kept(("choice", peer.name, digest(data), *rows), compute)["at"]]
 
 
-def of_the_runtime(data: FeatureSet, stream: Stream, seed: int) -> Iterator[Outcome]:
+def of_the_runtime(
+    data: FeatureSet, stream: Stream, seed: int, settings: Mapping[str, Any] = NONE
+) -> Iterator[Outcome]:
     """The runtime both ways, with all labels."""
-    yield run_batches(data, stream, seed)
-    yield run_one_by_one(data, stream, seed)[0]
+    yield run_batches(data, stream, seed, **settings)
+    yield run_one_by_one(data, stream, seed, **settings)[0]
 
 
 def run_batches(data: FeatureSet, stream: Stream, seed: int, **options: Any) -> Outcome:
@@ -132,8 +140,11 @@ def run_one_by_one(
     """EdgeRuntime on the stream, and the rows of each domain whose label it got.
 
     With `n_labels` a sample's label is given only if the runtime asks for it, and at most so many
-    times per class and domain.
+    times per class and domain; the policy may ask for twice as many, as it cannot know of which
+    class a sample is before it has asked.
     """
+    if n_labels is not None:
+        options = {"policy": PolicySettings(labels_per_class=2 * n_labels), **options}
     runtime = EdgeRuntime(random_state=seed, **options)
     home: dict[int, int] = {}  # slot -> the domain in which it was grown
     learned, seconds, given_rows = [], 0.0, []
