@@ -20,6 +20,9 @@ from edge_runtime.router import Router, StreamPrior, weigh
 from edge_runtime.slots import Scores, Slot, SlotSettings
 from hdc.projection import SignedHadamard
 
+# Share of its confirmed samples that a slot may lose when it follows its domain.
+LOOSENING_LOSS = 0.02
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -44,6 +47,7 @@ class Trial:
     host: int  # number of that best old slot
     candidate: Slot  # the new slot, fitted on all labels
     is_renewal: bool = False  # the candidate is to take the host's place
+    is_loose: bool = False  # what the host has learned is to count for little
 
     def accuracies(self) -> dict[str, float]:
         """The three, by name."""
@@ -196,29 +200,60 @@ class SlotBank:
 
     # -- growth -----------------------------------------------------------------------------
 
-    def try_out(self, X: Matrix, y: Classes, answered: Classes, claimed: Classes) -> Trial:
-        """Judge growing against adapting on labelled samples; nothing in the bank changes.
-
-        `answered` and `claimed` are the classes and slots that were answered when they came.
-        """
+    def host_of(self, claimed: Classes) -> Slot:
+        """The slot that most samples claimed by slots of these numbers belong to."""
         numbers, counts = np.unique(claimed, return_counts=True)
-        host = self.get(int(numbers[np.argmax(counts)]))
+        return self.get(int(numbers[np.argmax(counts)]))
+
+    def try_out(
+        self, host: Slot, X: Matrix, y: Classes, existing: float, is_loose: bool = False
+    ) -> Trial:
+        """Judge growing against adapting `host` on labelled samples; nothing in the bank changes.
+
+        `existing` is the accuracy of the answers that were given when they came.
+        """
         candidate = self.new_slot(host).start(X, y)
         return Trial(
-            existing=float(np.mean(answered == y)),
-            adapted=self._adapted_accuracy(host, X, y),
+            existing=existing,
+            adapted=self._adapted_accuracy(host, X, y, is_loose),
             grown=candidate.cross_accuracy,
             host=host.number,
             candidate=candidate,
+            is_loose=is_loose,
         )
 
-    def _adapted_accuracy(self, host: Slot, X: Matrix, y: Classes) -> float:
+    def may_loosen(self, host: Slot, X: Matrix, y: Classes) -> bool:
+        """Whether `host`, loosened and taught (X, y), would still answer its confirmed samples.
+
+        If not, what looks like a domain that has moved is another one.
+        """
+        canaries = self.guard.canaries
+        rows = canaries.slots == host.number
+        if not rows.any():
+            return True
+        trial = host.copy_domain()
+        trial.loosen()
+        for x, k in zip(trial.lift(X), y.tolist(), strict=True):
+            trial.domain.update(x, k)
+        trial.derive_prototypes()
+        n_classes = max(int(y.max()) + 1, int(canaries.y[rows].max()) + 1)
+        before, after = (
+            np.mean(
+                slot.score(canaries.X[rows], n_classes).cosines.argmax(axis=1) == canaries.y[rows]
+            )
+            for slot in (host, trial)
+        )
+        return bool(after >= before - LOOSENING_LOSS)
+
+    def _adapted_accuracy(self, host: Slot, X: Matrix, y: Classes, is_loose: bool) -> float:
         n_classes = max(int(y.max()) + 1, len(host.domain.counts))
         n_folds = min(self.settings.n_folds, len(y))
         fold = folds_of(y, n_folds, np.random.default_rng(self.seed))
         right = 0
         for held in range(n_folds):
             trial = host.copy_domain()
+            if is_loose:
+                trial.loosen()
             for x, k in zip(X[fold != held], y[fold != held], strict=True):
                 trial.domain.update(trial.lift(x[None])[0], int(k))
             trial.derive_prototypes()

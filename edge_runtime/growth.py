@@ -129,14 +129,14 @@ class Growth:
         self, bank: SlotBank, X: Matrix, y: Classes, answered: Classes, sample_id: int
     ) -> list[Event]:
         """Grow, adapt or leave it; `answered` (n, 2) holds the class and slot answered before."""
-        trial = bank.try_out(X, y, answered[:, 0], answered[:, 1])
-        host = bank.get(trial.host)
+        host, existing = bank.host_of(answered[:, 1]), float(np.mean(answered[:, 0] == y))
         known = is_known(host.domain.counts, y)
-        # Where a domain has moved, a new model may take the place of the old one, unless there are
-        # classes that only the old one knows.
-        moved = self._policy.has_moved(trial.existing, host.cross_accuracy)
-        moved &= covers(host.domain.counts, y)
-        if moved and trial.grown > trial.adapted:
+        # Where a domain has moved, what was known of it counts for little, or a new model takes its
+        # place: but not where there are classes that labels say nothing of.
+        has_moved = self._policy.has_moved(existing, host.cross_accuracy)
+        has_moved = has_moved and covers(host.domain.counts, y) and bank.may_loosen(host, X, y)
+        trial = bank.try_out(host, X, y, existing, is_loose=has_moved)
+        if has_moved and trial.grown > trial.adapted:
             trial = replace(trial, adapted=trial.grown, is_renewal=True)
         verdict = self._policy.judge(
             len(y),
@@ -145,6 +145,7 @@ class Growth:
             trial.grown,
             1 - float(known.mean()),
             host.cross_accuracy,
+            may_move=has_moved,
         )
         events: list[Event] = []
         has_room = True
@@ -189,6 +190,8 @@ class Growth:
         if trial.is_renewal:
             bank.renew(host, trial.candidate)
         else:
+            if trial.is_loose:
+                host.loosen()
             host.learn_batch(X, y)
         evidence = {"labels": len(y), **trial.accuracies()}
         message = f"slot {host.number} learned {len(y)} labels in place"

@@ -285,8 +285,8 @@ def _without_change(bank: SlotBank, number: int, watch: Watch) -> SlotBank:
 
 
 def _right(bank: SlotBank, X: Matrix, y: Classes) -> Bools:
-    if len(y) == 0:
-        return np.zeros(0, bool)
+    if len(y) == 0 or not bank.slots:  # the only slot, of which there was no room for a copy
+        return np.zeros(len(y), bool)
     n_classes = max(int(y.max()) + 1, *(len(slot.domain.counts) for slot in bank.slots))
     best = np.array([answer.best for answer in bank.answer(X, n_classes)])
     return np.asarray(best == y)

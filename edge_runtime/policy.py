@@ -303,6 +303,7 @@ class Policy:
         grown: float,
         new_share: float = 0.0,
         stated: float = 1.0,
+        may_move: bool = True,
     ) -> Verdict:
         """Wait, grow, adapt or reject, by three accuracies (0 to 1) on the same held-out labels.
 
@@ -320,20 +321,28 @@ class Policy:
         # beyond chance; a domain that moves, or has new classes, is still the same domain.
         # A slot that knows little but the new classes answers them easily: no reason to grow it.
         has_new_classes = new_share >= self.settings.new_class_share
-        handicap = -standard_error if self.has_moved(existing, stated) else standard_error
+        has_moved = may_move and self.has_moved(existing, stated)
+        handicap = -standard_error if has_moved else standard_error
         is_adapting_better = has_new_classes or adapted > grown + handicap
         # That a class is missing needs no proof beyond chance: nothing else can answer it.
         misses_classes = new_share * n_labels >= self.settings.new_class_labels
         enough = min(early, self.settings.growth_gain) if misses_classes else early
+        if has_moved:  # and goes on moving: what helps at all is better now than when all is lost
+            enough = 0.0
         if is_adapting_better and not is_last and adapted >= existing + enough:
             return "adapt"
-        if not is_adapting_better and grown >= existing + (
-            self.settings.growth_gain if is_last else early
+        # Where labels are answered as rightly as the slot's own, it is no other domain: a slot that
+        # knows these classes alone would merely have less to tell apart.
+        is_elsewhere = math.isnan(stated) or existing + standard_error < stated
+        if (
+            is_elsewhere
+            and not is_adapting_better
+            and grown >= existing + (self.settings.growth_gain if is_last else early)
         ):
             return "grow"
         if not is_last:
             return "wait"
-        return "adapt" if adapted >= existing else "reject"
+        return "adapt" if adapted >= existing or has_new_classes else "reject"
 
     def has_moved(self, existing: float, stated: float) -> bool:
         """Whether a domain has moved a little: the alarm was slow, and most is still known."""

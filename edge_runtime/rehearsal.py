@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 # Samples rehearsed beside a label of a class that is all that has come for long.
-MOST = 8
+MOST = 16
 # Labels over which the recent mix of classes is measured, as a rate.
 RATE = 1 / 32
 
@@ -34,7 +34,7 @@ class ClassMix:
         >>> for _ in range(100):
         ...     drawn = mix.missing(1, np.array([100, 100]), rng)
         >>> drawn.tolist()  # half of all labels were of class 0, of late none
-        [0, 0, 0, 0]
+        [0, 0, 0, 0, 0, 0, 0, 0]
         """
         shares = counts / max(counts.sum(), 1)
         if len(self.recent) < len(counts):

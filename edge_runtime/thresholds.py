@@ -39,8 +39,9 @@ class PolicySettings:
     # Samples for which suspicion must have grown before the alarm to call the drift gradual: a
     # sudden one takes about twenty, whatever its size.
     gradual_samples: int = 40
-    # Share of its stated accuracy that a slot must still reach for its domain to have merely moved.
-    moved_accuracy: float = 0.75
+    # Share of its stated accuracy that a slot must still reach for its domain to have merely moved,
+    # on labels that were asked for because they are uncertain.
+    moved_accuracy: float = 0.6
     # Share of labels whose class the slot hardly knows, from which a trial is about new classes,
     # which the slot should learn in place rather than leave to another.
     new_class_share: float = 0.5

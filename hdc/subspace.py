@@ -244,6 +244,20 @@ class DomainModel:
         self.shrinkage = shrinkage
         self._derive()
 
+    def loosen(self, count: int, dof: int) -> None:
+        """Let everything learned so far count as so many samples of each class, or less.
+
+        What is learned next then moves means and whitening as far as the drift has taken them.
+        """
+        share = min(1.0, dof / max(self.dof, 1))
+        self._absorb(self._pending[: self._n_pending])
+        self._n_pending = 0
+        self.counts = np.minimum(self.counts, count)
+        self.dof = round(self.dof * share)
+        self.total_energy *= share
+        self.energy = self.energy * np.float32(share)
+        self._refresh()
+
     def draw(self, classes: Classes, rng: np.random.Generator) -> Matrix:
         """Samples (n, d) of these classes as the model imagines them, standardised.
 
@@ -257,6 +271,7 @@ class DomainModel:
         spread = np.sqrt(self.energy / np.float32(dof))
         leading = rng.standard_normal((n, len(self.energy)), dtype=np.float32) * spread
         noise = rng.standard_normal((n, d), dtype=np.float32) * np.float32(np.sqrt(rest))
+        leading -= noise @ self.basis.T  # the rest has no part in the leading directions
         return np.asarray(self.class_means[classes] + leading @ self.basis + noise, np.float32)
 
     def _absorb(self, residuals: Matrix) -> None:
