@@ -104,8 +104,9 @@ class SlotBank:
         """Take a slot in; the others do not change, and the stream is taken to be there."""
         self.slots.append(slot)
         if len(self.slots) > 1:
+            lift = slot.lift.fixed()
             for each in self.slots:
-                each.lift = slot.lift.fixed()
+                each.lift = lift
         self.prior.settle(slot.number)
         self.usage.take(slot.number, slot.n_labels)
         self._next_number = max(self._next_number, slot.number) + 1
