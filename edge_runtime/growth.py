@@ -28,7 +28,7 @@ ROOM_EVERY = 64
 # Labels of a class up to which a slot hardly knows it, and their share of the mean over classes: a
 # class that has just been met has few even after it was learned.
 HARDLY_KNOWN = 5
-HARDLY_KNOWN_SHARE = 0.5
+NEWER_SHARE = 0.5
 
 
 class Growth:
@@ -130,11 +130,15 @@ class Growth:
     ) -> list[Event]:
         """Grow, adapt or leave it; `answered` (n, 2) holds the class and slot answered before."""
         host, existing = bank.host_of(answered[:, 1]), float(np.mean(answered[:, 0] == y))
-        known = is_known(host.domain.counts, y)
+        is_new = new_to(host.domain.counts, y)
         # Where a domain has moved, what was known of it counts for little, or a new model takes its
-        # place: but not where there are classes that labels say nothing of.
-        has_moved = self._policy.has_moved(existing, host.cross_accuracy)
-        has_moved = has_moved and covers(host.domain.counts, y) and bank.may_loosen(host, X, y)
+        # place: but not where labels say nothing of some classes, nor where new ones explain them.
+        has_moved = (
+            self._policy.has_moved(existing, host.cross_accuracy)
+            and int(np.sum(is_new)) < self._policy.settings.new_class_labels
+            and covers(host.domain.counts, y)
+            and bank.may_loosen(host, X, y)
+        )
         trial = bank.try_out(host, X, y, existing, is_loose=has_moved)
         if has_moved and trial.grown > trial.adapted:
             trial = replace(trial, adapted=trial.grown, is_renewal=True)
@@ -143,7 +147,7 @@ class Growth:
             trial.existing,
             trial.adapted,
             trial.grown,
-            1 - float(known.mean()),
+            float(is_new.mean()),
             host.cross_accuracy,
             may_move=has_moved,
         )
@@ -259,12 +263,16 @@ class Growth:
             self._held.append((PendingSample(np.array(x, np.float32), where, best, sure), k))
 
 
-def is_known(counts: Classes, y: Classes) -> npt.NDArray[np.bool_]:
-    """Whether a slot with so many labels of each class knows classes `y` (n,) more than hardly."""
-    met = counts[counts > 0]
-    least = max(HARDLY_KNOWN, HARDLY_KNOWN_SHARE * met.mean() if len(met) else 0)
+def new_to(counts: Classes, y: Classes) -> npt.NDArray[np.bool_]:
+    """Which classes `y` (n,) are new to a slot with so many labels of each class.
+
+    Those of which it has hardly any; and where most are of classes that it has met less than half
+    as often as others, these too: classes come in steps, and have not ceased to be new.
+    """
     padded = np.concatenate([counts, np.zeros(max(int(y.max()) + 1 - len(counts), 0), np.int64)])
-    return np.asarray(padded[y] > least)
+    met = counts[counts > 0]
+    is_newer = padded[y] <= max(HARDLY_KNOWN, NEWER_SHARE * met.mean() if len(met) else 0.0)
+    return np.asarray(is_newer if is_newer.mean() >= 0.5 else padded[y] <= HARDLY_KNOWN)
 
 
 def covers(counts: Classes, y: Classes) -> bool:

@@ -322,10 +322,10 @@ class Policy:
         # A slot that knows little but the new classes answers them easily: no reason to grow it.
         has_new_classes = new_share >= self.settings.new_class_share
         has_moved = may_move and self.has_moved(existing, stated)
-        handicap = -standard_error if has_moved else standard_error
-        is_adapting_better = has_new_classes or adapted > grown + handicap
         # That a class is missing needs no proof beyond chance: nothing else can answer it.
         misses_classes = new_share * n_labels >= self.settings.new_class_labels
+        handicap = -standard_error if has_moved or misses_classes else standard_error
+        is_adapting_better = has_new_classes or adapted > grown + handicap
         enough = min(early, self.settings.growth_gain) if misses_classes else early
         if has_moved:  # and goes on moving: what helps at all is better now than when all is lost
             enough = 0.0

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edge_runtime import EdgeRuntime
 from edge_runtime.crossfit import combined, log_softmax
-from edge_runtime.growth import covers, is_known
+from edge_runtime.growth import covers, new_to
 from edge_runtime.rehearsal import MOST, ClassMix
 from hdc.subspace import DomainModel
 
@@ -57,10 +57,11 @@ def test_what_an_adaptor_has_never_met_it_cannot_take_away() -> None:
     assert both[0, 0] > both[0, 1]
 
 
-def test_a_class_is_hardly_known_while_others_have_many_labels_more() -> None:
-    counts, y = np.array([200, 200, 40]), np.array([0, 2, 5])
-    assert is_known(counts, y).tolist() == [True, False, False]
-    assert is_known(np.array([10, 9, 8]), np.array([0, 1, 2])).all()
+def test_a_class_is_new_while_others_have_many_labels_more() -> None:
+    counts = np.array([200, 200, 40])
+    assert new_to(counts, np.array([0, 2, 5])).tolist() == [False, True, True]
+    assert new_to(counts, np.array([0, 1, 0, 2, 5])).tolist() == [False] * 4 + [True]
+    assert not new_to(np.array([10, 9, 8]), np.array([0, 1, 2])).any()
 
 
 def test_a_slot_with_classes_that_labels_do_not_cover_is_not_replaced_by_what_they_say() -> None:
