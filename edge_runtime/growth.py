@@ -201,6 +201,11 @@ class Growth:
         message = f"slot {host.number} learned {len(y)} labels in place"
         return Event("adapted", sample_id, message, host.number, evidence)
 
+    def give_up(self) -> None:
+        """Forget the labels of a trial, whose verdict was not wanted; new ones may be asked for."""
+        self._policy.give_up()
+        self._drop()
+
     def _drop(self) -> None:
         self._collected, self._answered = None, []
 

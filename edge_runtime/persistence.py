@@ -122,8 +122,9 @@ class Persistence(RuntimeParts):
         Parameters
         ----------
         to : "growth" for how things were before the last slot was grown, a generation that is
-            saved by itself; "factory" for the first generation, the state as delivered. Both are
-            kept however old they are.
+            saved by itself, without the labels that it was grown from: they would grow it again;
+            "factory" for the first generation, the state as delivered. Both are kept however old
+            they are.
 
         Raises
         ------
@@ -142,17 +143,19 @@ class Persistence(RuntimeParts):
                 f"cannot undo {what}: {self.generation} generations were saved"
                 + ("" if self._directory else "; call save(directory) first")
             )
-        return self._go_back(self._directory, target, exactly=to is not None)
+        return self._go_back(self._directory, target, to)
 
-    def _go_back(self, directory: Path, number: int, exactly: bool) -> int:
+    def _go_back(self, directory: Path, number: int, to: UndoTo | None) -> int:
         saved = state.load(directory, at_most=number)
-        if exactly and saved.number != number:
+        if to is not None and saved.number != number:
             raise StateError(f"generation {number} is gone or damaged: {'; '.join(saved.damaged)}")
         restored = self._from_generation(saved, directory, self.encoder)
         next_id = self._pending.next_id
         self.__dict__.update(restored.__dict__)
         self._pending.skip_to(next_id)
         self._growth.before_growing = self._before_growing
+        if to == "growth":
+            self._growth.give_up()
         return self.save(directory)
 
     def _before_growing(self) -> None:

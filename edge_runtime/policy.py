@@ -260,6 +260,11 @@ class Policy:
             self._noticing.forget()
             self._suspected = 0
 
+    def give_up(self) -> None:
+        """Ask no more for this alarm; the next one may ring at once."""
+        if self.state == "asking":
+            self._go("reject")
+
     def on_room(self) -> None:
         """There is room for a new slot again."""
         if self.state == "full":

@@ -127,6 +127,9 @@ def test_undo_to_before_the_last_growth_however_many_saves_ago(tmp_path) -> None
     runtime.undo(to="growth")
     assert len(runtime.slots) == 1
     assert len(EdgeRuntime.load(tmp_path).slots) == 1
+    X, _ = domain(1, 3, 13)
+    runtime.step_many(list(X))  # without new labels it does not grow once more
+    assert len(runtime.slots) == 1
     _, events = live(runtime, 1, 250, 12)  # life goes on, and saves before it grows again
     assert of_kind(events, "grown")
     assert runtime.undo(to="growth") > 0
