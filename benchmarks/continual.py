@@ -8,8 +8,8 @@ row says so does it get each domain as one batch. Protocols and caveats: the REA
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from benchmarks.continual_peers import Outcome
@@ -19,6 +19,7 @@ from benchmarks.reporting import Report
 from benchmarks.splits import domain_stream, first_of_each_class
 from benchmarks.streams import domains, hardship, pictures, signals, sounds, steady
 from benchmarks.streams.tables import Column, Measured, described, outcomes_report, report, seeds
+from edge_runtime import PolicySettings
 from edge_runtime.errors import BackendError
 from examples.datasets.archives import ArchiveUnavailableError
 from examples.datasets.pacs import DataAbsentError
@@ -30,7 +31,11 @@ STREAM_ROWS = 70  # per class and domain of pictures and sounds
 STILL_FIRST = {"Fashion-MNIST, Lite0": 2_000, "letter": 4_000}
 STILL_SAMPLES = 10_000
 # Ten megabytes for everything; labels come at once, so that few samples wait for theirs.
-PACS_SETTINGS = {"budget_bytes": 10_000_000, "pending_samples": 32}
+PACS_SETTINGS = {
+    "budget_bytes": 10_000_000,
+    "pending_samples": 32,
+    "policy": PolicySettings(canaries=128, held_labels=32, doubtful_labels=16),
+}
 # A tenth of what RanPAC takes.
 LETTER_SETTINGS = {"n_fourier": 512, "budget_bytes": 1_630_000, "pending_samples": 32}
 
@@ -78,9 +83,19 @@ def compare(
     )
     labels = "all" if options.labels is None else f"{options.labels} per class and domain"
     if settings:
-        labels += "; edge-runtime with " + ", ".join(f"{k}={v}" for k, v in settings.items())
+        labels += "; edge-runtime with " + ", ".join(_told(settings))
     heading = f"{title}: accuracy on each domain at the end of the stream, %"
     return outcomes_report(name, heading, data, found, described(data, options, labels))
+
+
+def _told(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Settings in words; of a policy only what is not as usual."""
+    for name, value in settings.items():
+        if isinstance(value, PolicySettings):
+            usual = asdict(PolicySettings())
+            yield from _told({k: v for k, v in asdict(value).items() if v != usual[k]})
+        else:
+            yield f"{name}={value}"
 
 
 def _pacs(options: Options) -> Report:

@@ -4,8 +4,8 @@ First what only helps learning goes: copies of slots, then labels that young slo
 the order that the user has set:
 
     merge      two slots that have become the same become one           nothing is lost
-    quantise   the least used slot: adaptor to int8, statistics to      a little accuracy; its
-               float16                                                  adaptor learns no more
+    quantise   the least used slot, the one the stream is in last:      a little accuracy; its
+               adaptor to int8, statistics to float16                   adaptor learns no more
     drop       the least used slot, but the one the stream is in        a domain is forgotten
 
 At last adaptors, whose work the prototypes can do. What does not fit even then is refused.
@@ -152,7 +152,10 @@ def _merge(bank: SlotBank) -> Relief | None:
 
 
 def _quantise(bank: SlotBank) -> Relief | None:
-    before, slot = bank.n_bytes, _least_used(bank, [s for s in bank.slots if not s.is_quantised])
+    # Where the stream is, much is still to be learned: that slot comes last.
+    whole = [slot for slot in bank.slots if not slot.is_quantised]
+    elsewhere = [slot for slot in whole if slot.number != bank.prior.last]
+    before, slot = bank.n_bytes, _least_used(bank, elsewhere or whole)
     if slot is None:
         return None
     slot.quantise()
