@@ -20,7 +20,7 @@ from hdc.fourier import FourierFeatures
 Matrix = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float32]
 
-# Labelled samples by which measures are standardised: on letter 60 cost half a point against 3,000.
+# Labelled samples by which measures are standardised: on letter 60 cost a point against 3,000.
 ROWS = 64
 # Added to each spread as a share of the mean one: what did not vary at first may later.
 FLOOR = 0.03
