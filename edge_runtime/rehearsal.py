@@ -37,11 +37,10 @@ class ClassMix:
         [0, 0, 0, 0, 0, 0, 0, 0]
         """
         shares = counts / max(counts.sum(), 1)
-        if len(self.recent) < len(counts):
-            known = len(self.recent)
-            self.recent = np.concatenate(
-                [self.recent, shares[known:] if not known else np.zeros(len(counts) - known)]
-            )
+        if len(self.recent) == 0:
+            self.recent = shares.copy()
+        elif len(self.recent) < len(counts):
+            self.recent = np.pad(self.recent, (0, len(counts) - len(self.recent)))
         self.recent *= 1 - RATE
         self.recent[k] += RATE
         missed = np.where(counts > 1, np.maximum(shares - self.recent[: len(counts)], 0.0), 0.0)
