@@ -33,6 +33,8 @@ class Answer:
     slot: int | None = None  # number of the slot that claims the sample
     ood_score: float = 0.0  # strangeness for that slot; higher is stranger
     p_value: float = 1.0  # for that slot
+    told: int = -1  # best class by what labels have taught that slot alone
+    certainty: float = 0.0  # probability of that class
     n_scores: int = 0  # calibration scores that the p-value was ranked against
     n_labels: int = 0  # labels that the slot has learned
 
@@ -159,7 +161,7 @@ class SlotBank:
         for claim in claims.tolist() if is_stream else ():
             self.usage.take(self.slots[claim].number)
         probabilities = np.zeros((len(X), n_classes))
-        strangeness = np.zeros((2, len(X)))  # score and p-value
+        measures = np.zeros((4, len(X)))  # of the claiming slot
         for s, slot in enumerate(self.slots):
             rows = np.flatnonzero(weights[:, s])  # most slots are certain not to be meant
             if len(rows) == 0:
@@ -167,8 +169,9 @@ class SlotBank:
             scores = slot.score_lifted(X[rows], n_classes)
             probabilities[rows] += weights[rows, s, None] * np.exp(scores.log_probabilities)
             ours = claims[rows] == s
-            strangeness[:, rows[ours]] = scores.nonconformity[ours], scores.p_values[ours]
-        return self._answers(probabilities, claims, strangeness)
+            of_slot = scores.nonconformity, scores.p_values, scores.told, scores.certainties
+            measures[:, rows[ours]] = [measure[ours] for measure in of_slot]
+        return self._answers(probabilities, claims, measures)
 
     def _weights(self, X: Matrix, is_stream: bool) -> Scores:
         """Weights (n, n_slots) of the slots: by likelihood, and by where the stream has been."""
@@ -183,9 +186,9 @@ class SlotBank:
             self.prior.take(numbers, alone, rows[-1])
         return np.array(rows)
 
-    def _answers(self, probabilities: Scores, claims: Classes, strangeness: Scores) -> list[Answer]:
+    def _answers(self, probabilities: Scores, claims: Classes, measures: Scores) -> list[Answer]:
         best = np.argmax(probabilities, axis=1).tolist()
-        scores, p_values = strangeness.tolist()
+        scores, p_values, told, certainties = measures.tolist()
         return [
             Answer(
                 probabilities=probabilities[row],
@@ -193,6 +196,8 @@ class SlotBank:
                 slot=self.slots[claim].number,
                 ood_score=scores[row],
                 p_value=p_values[row],
+                told=int(told[row]),
+                certainty=certainties[row],
                 n_scores=len(self.slots[claim].calibration),
                 n_labels=self.slots[claim].n_labels,
             )

@@ -26,7 +26,7 @@ TEMPERATURES = (5.0, 10.0, 20.0, 40.0, 80.0)
 LEAST = 2.5
 # Shares of the isotropic covariance, the one for few labels first: with 2,000 labels 1,456 features
 # of pictures want 0.3, and 432 of sounds a tenth of it.
-SHRINKAGES = (0.3, 0.1, 0.03)
+SHRINKAGES = (0.3, 0.1, 0.03, 0.01, 0.003)
 # Labels below which the first of them is taken.
 MIN_SHRINKAGE_LABELS = 200
 # Labels below which no adaptor is tried: prototypes need fewer.

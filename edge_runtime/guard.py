@@ -94,7 +94,7 @@ class Guard:
         n_classes = max(len(each.domain.counts) for each in bank.slots)
         answer = _without_change(bank, slot, watch).answer(sample.features[None], n_classes)[0]
         is_strange = answer.p_value <= self.settings.false_alarm_rate
-        certainty = 0.0 if is_strange else float(answer.probabilities[answer.best])
+        certainty = 0.0 if is_strange else answer.certainty
         return replace(sample, predicted=answer.best, certainty=certainty)
 
     def is_doubtful(self, sample: PendingSample, k: int, slot: Slot) -> bool:

@@ -45,7 +45,7 @@ class Noticing:
         is_alarm = self._as_such.update(answer.p_value, answer.n_scores)
         if is_learning:
             return is_alarm
-        certainty = float(answer.probabilities.max(initial=0.0))
+        certainty = answer.certainty
         for values, value, detector in (
             (self._p_values, answer.p_value, self._relative),
             (self._certainties, certainty, self._doubts),

@@ -20,6 +20,7 @@ from edge_runtime.following import Follower
 from edge_runtime.labelled import Classes, LabelledSet, Matrix
 from edge_runtime.lifting import Lift
 from edge_runtime.rehearsal import ClassMix
+from edge_runtime.self_training import SelfTraining
 from hdc.hypervector import hamming
 from hdc.projection import SignedHadamard
 from hdc.subspace import DomainModel, Framed
@@ -65,6 +66,8 @@ class SlotScores:
     nonconformity: Scores  # (n,) higher is stranger
     p_values: Scores  # (n,)
     log_probabilities: Scores  # (n, n_classes)
+    told: Classes  # (n,) best class by what labels have taught alone
+    certainties: Scores  # (n,) its probability
 
 
 class SlotModel:
@@ -93,7 +96,9 @@ class SlotModel:
         self.moved: set[int] = set()
         self.follower = Follower(self.domain.n_features)
         self.mix = ClassMix()
+        self.taught: SelfTraining | None = None  # what it has inferred without labels
         self._bits = np.zeros((0, settings.n_dims // 64), np.uint64)
+        self._taught_bits = self._bits  # the same, and what it has taught itself
 
     def _no_labels(self) -> LabelledSet:
         return LabelledSet(sum(self.settings.tap_widths), self.settings.most_young)
@@ -141,9 +146,17 @@ class SlotModel:
 
     def derive_prototypes(self) -> None:
         """Binary prototypes from the class means, so that they follow every change of whitening."""
-        means = range(len(self.domain.counts))
-        rows = [self.projection.bits(self.domain.whitened_mean(k)) for k in means]
+        classes = range(len(self.domain.counts))
+        rows = [self.projection.bits(self.domain.whitened_mean(k)) for k in classes]
         self._bits = np.concatenate([self._bits[:0], *rows])
+        self._derive_taught()
+
+    def _derive_taught(self) -> None:
+        self._taught_bits = self._bits
+        if self.taught is not None:
+            means = self.taught.means(self.domain.class_means, self.domain.counts)
+            whitened = self.domain.whiten_framed(self.domain.frame_standardised(means))
+            self._taught_bits = self.projection.bits(whitened)
 
     # -- answers ----------------------------------------------------------------------------
 
@@ -166,18 +179,29 @@ class SlotModel:
         cosines = np.full((n, n_classes), -1.0)
         known = np.flatnonzero(self.domain.counts)
         bits = self.projection.bits(self.domain.whiten_framed(framed))
-        distance = hamming(bits, self._bits[known])
-        cosines[:, known] = np.cos(np.pi / self.settings.n_dims * distance)
+        cosines[:, known] = self._cosines(bits, self._bits[known])
         squares = self.domain.whitened_squares(framed)
         log_norms = 0.5 * np.log(np.maximum(squares, 1e-30))
         nonconformity = self.calibration.nonconformity(cosines.max(axis=1), log_norms)
+        log_probabilities = self._log_probabilities(framed.Z, cosines, known)
+        told = np.argmax(log_probabilities, axis=1)
+        certainties = np.exp(log_probabilities[np.arange(n), told])
+        if self.taught is not None:
+            taught = cosines.copy()
+            taught[:, known] = self._cosines(bits, self._taught_bits[known])
+            log_probabilities = self._log_probabilities(framed.Z, taught, known)
         return SlotScores(
             cosines=cosines,
             log_norms=log_norms,
             nonconformity=nonconformity,
             p_values=self.calibration.p_values(nonconformity),
-            log_probabilities=self._log_probabilities(framed.Z, cosines, known),
+            log_probabilities=log_probabilities,
+            told=told,
+            certainties=certainties,
         )
+
+    def _cosines(self, bits: npt.NDArray[np.uint64], prototypes: npt.NDArray[np.uint64]) -> Scores:
+        return np.asarray(np.cos(np.pi / self.settings.n_dims * hamming(bits, prototypes)))
 
     def _log_probabilities(self, Z: Matrix, cosines: Scores, known: Classes) -> Scores:
         """Of prototypes and adaptor; classes that are not known get almost nothing."""

@@ -17,6 +17,7 @@ from edge_runtime.calibration import SlotCalibration
 from edge_runtime.crossfit import cross_fit
 from edge_runtime.labelled import Classes, LabelledSet, Matrix
 from edge_runtime.lifting import Lift
+from edge_runtime.self_training import ENOUGH_LABELS, SelfTraining
 from edge_runtime.slot_model import Scores, SlotModel, SlotScores, SlotSettings
 from hdc.projection import SignedHadamard
 from hdc.subspace import DomainModel
@@ -44,6 +45,7 @@ class Slot(SlotModel):
         self.fit_domain(X, y, result.shrinkage)
         self.calibration.fit(result.best_cosines, result.log_norms, result.temperature)
         self.adaptor = self.fit_adaptor(X, y) if result.adaptor_helps else None
+        self._forget_taught()
         self.cross_accuracy = result.accuracy
         self.n_labels = self._n_fitted = len(y)
         return self
@@ -77,6 +79,7 @@ class Slot(SlotModel):
             self.derive_prototypes()
         else:
             self._bits[k] = self.projection.bits(self.domain.whitened_mean(k))[0]
+            self._derive_taught()
         self.calibration.add(float(scores.nonconformity[0]))
         self._teach_adaptor(self.domain.standardise(x[None]), k)
 
@@ -109,6 +112,25 @@ class Slot(SlotModel):
         for row in np.random.default_rng((self.seed, self.n_labels)).permutation(len(y)):
             self.learn(X[row], int(y[row]))
 
+    @property
+    def may_teach_itself(self) -> bool:
+        """Whether it has so few labels that samples without them can tell it more."""
+        is_full = self.taught is not None and self.taught.is_full
+        return 0 < self.n_labels < ENOUGH_LABELS and not is_full and not self.is_quantised
+
+    def teach_itself(self, x: npt.NDArray[np.float32], k: int, certainty: float) -> None:
+        """Take a known sample for one of class `k`, if that is sure; see `self_training`."""
+        if self.taught is None:
+            self.taught = SelfTraining(self.domain.n_features)
+        if self.may_teach_itself and self.taught.is_sure(certainty):
+            self.taught.learn(self.domain.standardise(self.corrected(x[None]))[0], k)
+            self._derive_taught()
+
+    def _forget_taught(self) -> None:
+        """Let go of what was inferred in another frame."""
+        self.taught = None
+        self._derive_taught()
+
     def follow(self, x: npt.NDArray[np.float32], k: int, rate: float, limit: float) -> None:
         """Let the frame follow a known sample that seems to be of class `k`; see `following`."""
         corrected = self.corrected(x[None])
@@ -129,7 +151,7 @@ class Slot(SlotModel):
 
         Labels of a young slot go, as they are of where the domain was.
         """
-        self.young = self.parent = None
+        self.young = self.parent = self.taught = None
         self.domain.loosen(LOOSE_COUNT, LOOSE_DOF)
         self.revision += 1
         self.derive_prototypes()
@@ -139,7 +161,7 @@ class Slot(SlotModel):
         self.domain.merge(other.domain)
         self.calibration.merge(other.calibration)
         self.n_labels += other.n_labels
-        self.young = self.parent = None
+        self.young = self.parent = self.taught = None
         self.revision += 1
         self.derive_prototypes()
 
@@ -152,6 +174,8 @@ class Slot(SlotModel):
         """
         had_adaptor, self.adaptor = self.adaptor is not None, None
         self.domain.remove_class(k)
+        if self.taught is not None:
+            self.taught.remove_class(k)
         if self.young is not None:
             self.young = self.young.without_class(k)
             if len(self.young):
@@ -183,8 +207,10 @@ class Slot(SlotModel):
         adaptor = self.adaptor.n_bytes_ if self.adaptor is not None else 0
         young = self.young.n_bytes if self.young is not None else 0
         shift = self.follower.shift.nbytes
+        taught = self.taught.n_bytes + self._bits.nbytes if self.taught is not None else 0
         return (
             shift
+            + taught
             + self.domain.n_bytes
             + self._bits.nbytes
             + self.calibration.n_bytes
@@ -202,6 +228,8 @@ class Slot(SlotModel):
             arrays |= {f"young/{k}": v for k, v in self.young.to_state().items()}
         if self.follower.has_moved:
             arrays["shift"] = self.follower.shift
+        if self.taught is not None:
+            arrays |= {f"taught/{k}": v for k, v in self.taught.to_state().items()}
         if len(self.mix.recent):
             arrays["mix"] = self.mix.recent
         parent = -1 if self.parent is None else self.parent.number
@@ -250,6 +278,9 @@ class Slot(SlotModel):
             slot.mix.recent = np.array(state["mix"], np.float64)
             if slot.mix.recent.ndim != 1 or len(slot.mix.recent) > len(slot.domain.counts):
                 raise ValueError(f"slot {slot.number} has a mix of {slot.mix.recent.shape}")
+        taught = _part(state, "taught/")
+        if taught:
+            slot.taught = SelfTraining.from_state(taught, slot.domain.n_features)
         slot.n_labels = slot._n_fitted = int(n_labels)
         slot.cross_accuracy, slot.revision = cross_accuracy, int(revision)
         slot.derive_prototypes()

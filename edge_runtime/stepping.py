@@ -62,7 +62,9 @@ class Stepping(Learning):
 
     def _take(self, X: Sequence[Any], now_s: float | None) -> list[Prediction]:
         features = self._reader.read(X)
-        if self._policy.settings.follow_rate and len(X) > 1:  # each moves what answers the next
+        settings = self._policy.settings
+        may_teach = settings.self_training and any(slot.may_teach_itself for slot in self.slots)
+        if (settings.follow_rate or may_teach) and len(X) > 1:  # each moves what answers the next
             rows = zip(X, features, strict=True)
             return [self._take_row(raw, x, self._answers(x[None])[0], now_s) for raw, x in rows]
         answers = self._answers(features)
@@ -76,7 +78,7 @@ class Stepping(Learning):
         """Let the policy see one answered sample, and keep it for its label."""
         sample_id = self._pending.next_id
         is_strange = answer.p_value <= self._policy.settings.false_alarm_rate
-        certainty = 0.0 if is_strange or answer.best < 0 else answer.probabilities[answer.best]
+        certainty = 0.0 if is_strange or answer.best < 0 else answer.certainty
         events, self._news = self._news, []
         events += self._look_at_sensor(raw, x, sample_id)
         wants_label, is_faulty = False, self._sensor.fault is not None
@@ -87,6 +89,7 @@ class Stepping(Learning):
             events += noticed
             self._explain(noticed)
             self._follow(x, answer, noticed)
+            self._teach(x, answer)
         pending = PendingSample(x.copy(), answer.slot, answer.best, float(certainty), is_faulty)
         forgotten = self._pending.add(pending)
         if forgotten is not None:
@@ -111,6 +114,16 @@ class Stepping(Learning):
                 slot.revert_if_better(recent)
         elif self._policy.state != "asking" and answer.p_value > settings.false_alarm_rate:
             slot.follow(x, answer.best, settings.follow_rate, settings.follow_limit)
+
+    def _teach(self, x: Matrix, answer: Answer) -> None:
+        """Let the slot where the stream is take a known sample for what it seems to be."""
+        policy, settings = self._policy, self._policy.settings
+        is_here = answer.slot is not None and answer.slot == policy.slot
+        is_known = answer.p_value > settings.false_alarm_rate
+        if settings.self_training and policy.state == "stable" and is_here and is_known:
+            slot = self.bank.get(answer.slot or 0)
+            if slot.may_teach_itself:
+                slot.teach_itself(x, answer.told, answer.certainty)
 
     def _look_at_sensor(self, raw: Any, x: Matrix, sample_id: int) -> list[Event]:
         """Say once that the sensor is broken, and once that it is not any more."""

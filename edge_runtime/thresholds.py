@@ -67,6 +67,8 @@ class PolicySettings:
     # How far a frame may follow, root mean square over features in standard deviations: beyond
     # that it is no longer the same domain, and labels must say so.
     follow_limit: float = 1.0
+    # Whether a slot with few labels learns known samples whose class is sure; see `self_training`.
+    self_training: bool = True
     # Share of strangers that means yet another domain while a young slot is still being filled:
     # fewer are classes that it has not met.
     filling_strangers: float = 0.5

@@ -333,7 +333,10 @@ class DomainModel:
 
     def frame(self, X: Matrix) -> Framed:
         """Features (n, d) in the frame of this domain, one pass over its directions."""
-        Z = self.standardise(X)
+        return self.frame_standardised(self.standardise(X))
+
+    def frame_standardised(self, Z: Matrix) -> Framed:
+        """`frame` of what `standardise` gave."""
         return Framed(Z, Z @ self.basis.T, np.einsum("ij,ij->i", Z, Z))
 
     def whiten(self, X: Matrix) -> Matrix:
