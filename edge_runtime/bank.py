@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from edge_runtime.budget import GROUP_BYTES, MEASURES, Measure, Relief, Usage, make_room
 from edge_runtime.crossfit import folds_of
@@ -19,6 +20,8 @@ from edge_runtime.records import Event
 from edge_runtime.router import Router, StreamPrior, weigh
 from edge_runtime.slots import Scores, Slot, SlotSettings
 from hdc.projection import SignedHadamard
+
+Bits = npt.NDArray[np.uint64]
 
 # Share of its confirmed samples that a slot may lose when it follows its domain.
 LOOSENING_LOSS = 0.02
@@ -37,6 +40,7 @@ class Answer:
     certainty: float = 0.0  # probability of that class
     n_scores: int = 0  # calibration scores that the p-value was ranked against
     n_labels: int = 0  # labels that the slot has learned
+    bits: Bits | None = None  # hypervector in the frame of that slot
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,7 @@ class SlotBank:
             self.usage.take(self.slots[claim].number)
         probabilities = np.zeros((len(X), n_classes))
         measures = np.zeros((4, len(X)))  # of the claiming slot
+        bits = np.zeros((len(X), self.settings.n_dims // 64), np.uint64)
         for s, slot in enumerate(self.slots):
             rows = np.flatnonzero(weights[:, s])  # most slots are certain not to be meant
             if len(rows) == 0:
@@ -171,7 +176,8 @@ class SlotBank:
             ours = claims[rows] == s
             of_slot = scores.nonconformity, scores.p_values, scores.told, scores.certainties
             measures[:, rows[ours]] = [measure[ours] for measure in of_slot]
-        return self._answers(probabilities, claims, measures)
+            bits[rows[ours]] = scores.bits[ours]
+        return self._answers(probabilities, claims, measures, bits)
 
     def _weights(self, X: Matrix, is_stream: bool) -> Scores:
         """Weights (n, n_slots) of the slots: by likelihood, and by where the stream has been."""
@@ -186,7 +192,9 @@ class SlotBank:
             self.prior.take(numbers, alone, rows[-1])
         return np.array(rows)
 
-    def _answers(self, probabilities: Scores, claims: Classes, measures: Scores) -> list[Answer]:
+    def _answers(
+        self, probabilities: Scores, claims: Classes, measures: Scores, bits: Bits
+    ) -> list[Answer]:
         best = np.argmax(probabilities, axis=1).tolist()
         scores, p_values, told, certainties = measures.tolist()
         return [
@@ -200,6 +208,7 @@ class SlotBank:
                 certainty=certainties[row],
                 n_scores=len(self.slots[claim].calibration),
                 n_labels=self.slots[claim].n_labels,
+                bits=bits[row],
             )
             for row, claim in enumerate(claims.tolist())
         ]
@@ -306,6 +315,7 @@ class SlotBank:
         slot, settings = self.new_slot(), self.settings
         rank = min(settings.rank, self.n_features)
         of_a_class = 4 * self.n_features + 4 * rank + 12 + settings.n_dims // 8
+        of_a_class += slot.mean_shift.n_bytes(1) - slot.mean_shift.n_bytes(0)
         return self.shared_bytes(n_classes) + slot.n_bytes + n_classes * of_a_class
 
     def shared_bytes(self, n_points: int) -> int:

@@ -17,6 +17,12 @@ from edge_runtime.thresholds import PolicySettings
 from hdc.drift import DriftDetector, ErrorDetector
 
 
+# What a share of shifted samples is taken to be measured on: it is stated, not measured.
+SHIFTS = 1_000_000
+# The last samples whose shift is that of now.
+SHIFT_NOW = 10
+
+
 class Noticing:
     """Detectors, and which of the last samples were strange."""
 
@@ -28,24 +34,37 @@ class Noticing:
         self._relative = DriftDetector(settings.drift_run_length)
         self._doubts = DriftDetector(settings.drift_run_length)
         self._errors = ErrorDetector(settings.drift_run_length)
+        self._moved = ErrorDetector(settings.drift_run_length)
+        self.shifts: deque[float] = deque(maxlen=2 * settings.gradual_samples)
         self._p_values, self._certainties = References(), References()
 
     @property
     def _detectors(self) -> tuple[DriftDetector | ErrorDetector, ...]:
-        return self._as_such, self._relative, self._doubts, self._errors
+        return self._as_such, self._relative, self._doubts, self._errors, self._moved
 
-    def take(self, answer: Answer, slot: int, is_learning: bool, is_asking: bool = False) -> bool:
+    def take(
+        self,
+        answer: Answer,
+        slot: int,
+        is_learning: bool,
+        is_asking: bool = False,
+        shift: float | None = None,
+    ) -> bool:
         """Take an answered sample; return whether the alarm rings.
 
         Unless slots are learning, samples are compared with what their slot was like at rest: in a
         new domain that lies inside an old one they are not strange, but p-values lack their high
         half, and answers are less certain than they used to be. Those that come while labels are
-        asked for may be of a new domain, and are no rest.
+        asked for may be of a new domain, and are no rest. `shift` is what `hdc.shift` says of it.
         """
         is_alarm = self._as_such.update(answer.p_value, answer.n_scores)
         if is_learning:
             return is_alarm
         certainty = answer.certainty
+        if shift is not None:
+            self.shifts.append(shift)
+            share = self.settings.shifted_samples
+            is_alarm |= self._moved.update(shift > self.settings.shift, share, SHIFTS)
         for values, value, detector in (
             (self._p_values, answer.p_value, self._relative),
             (self._certainties, certainty, self._doubts),
@@ -68,9 +87,18 @@ class Noticing:
     @property
     def is_unlike(self) -> bool:
         """Whether samples are suspect: unlike what slots know, more than chance makes them."""
-        detectors = (self._as_such, self._relative, self._doubts)
+        detectors = (self._as_such, self._relative, self._doubts, self._moved)
         evidence = max(detector.evidence for detector in detectors)
         return evidence >= self.settings.suspect_run_length
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether samples were off together already long before, if less."""
+        before, now = list(self.shifts), list(self.shifts)[-SHIFT_NOW:]
+        if len(before) < 2 * self.settings.gradual_samples:
+            return False
+        half = before[: len(before) // 2]
+        return sum(half) / len(half) >= self.settings.slow_share * sum(now) / len(now)
 
     @property
     def is_calm(self) -> bool:
@@ -90,6 +118,7 @@ class Noticing:
         """Forget all evidence; what slots were like at rest is kept."""
         for detector in self._detectors:
             detector.reset()
+        self.shifts.clear()
         if with_strangers:
             self.strange.clear()
 
@@ -98,6 +127,7 @@ class Noticing:
         return {
             "strange": [int(each) for each in self.strange],
             "sums": [each.sums.tolist() for each in self._detectors],
+            "shifts": list(self.shifts),
             "p_values": self._p_values.to_state(),
             "certainties": self._certainties.to_state(),
         }
@@ -105,6 +135,7 @@ class Noticing:
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on from what `to_state` gave; `ValueError` or `KeyError` if it does not fit."""
         self.strange.extend(bool(each) for each in saved["strange"])
+        self.shifts.extend(float(each) for each in saved["shifts"])
         self._p_values.restore(saved["p_values"])
         self._certainties.restore(saved["certainties"])
         for detector, sums in zip(self._detectors, saved["sums"], strict=True):

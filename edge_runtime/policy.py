@@ -97,12 +97,19 @@ class Policy:
     # -- samples ----------------------------------------------------------------------------
 
     def observe(
-        self, sample_id: int, answer: Answer, seems: int, tells: float = 0.0, now_s: float = 0.0
+        self,
+        sample_id: int,
+        answer: Answer,
+        seems: int,
+        tells: float = 0.0,
+        now_s: float = 0.0,
+        shift: float | None = None,
     ) -> tuple[list[Event], bool]:
         """Take one answered sample; return the events and whether its label is wanted.
 
         `seems` is the class it seems to have, by what has been collected of a new domain; `tells`
-        is higher the more its label would tell; `now_s` is the time for the budget of labels.
+        is higher the more its label would tell; `now_s` is the time for the budget of labels;
+        `shift` says how far it is off where recent samples were (`hdc.shift`), if that is known.
         """
         slot, p_value = answer.slot, answer.p_value
         if self.state == "learning" or slot is None:
@@ -111,9 +118,9 @@ class Policy:
         self._noticing.strange.append(is_strange)
         events = self._strange_event(sample_id, p_value, slot) if is_strange else []
         if self.state == "asking":
-            self._noticing.take(answer, slot, is_learning=False, is_asking=True)
+            self._noticing.take(answer, slot, is_learning=False, is_asking=True, shift=shift)
         else:
-            events += self._watch(sample_id, answer, slot)
+            events += self._watch(sample_id, answer, slot, shift)
         if self.state in ("asking", "growing", "adapting"):
             events += self._ask(sample_id, slot, seems, tells, now_s)
         return events, any(event.kind == "label_wanted" for event in events)
@@ -129,7 +136,9 @@ class Policy:
         message = f"unlike all but {p_value:.1%} of what slot {slot} knows"
         return [Event("strange", sample_id, message, slot, evidence)]
 
-    def _watch(self, sample_id: int, answer: Answer, slot: int) -> list[Event]:
+    def _watch(
+        self, sample_id: int, answer: Answer, slot: int, shift: float | None
+    ) -> list[Event]:
         """Follow the stream between slots, and raise the alarm when strangers go on."""
         events = []
         if self.slot is None:
@@ -142,7 +151,7 @@ class Policy:
             self.slot, self._elsewhere = slot, 0
         self._rest = max(self._rest - 1, 0)
         is_at_rest = self.state in ("stable", "suspect", "full")
-        is_alarm = self._noticing.take(answer, slot, is_learning=not is_at_rest)
+        is_alarm = self._noticing.take(answer, slot, is_learning=not is_at_rest, shift=shift)
         share, n = self._noticing.strange_share, len(self._noticing.strange)
         is_ripe = is_at_rest or share >= self.settings.filling_strangers
         if is_alarm and is_ripe and not self._rest:
@@ -162,7 +171,7 @@ class Policy:
 
     def _alarm(self, sample_id: int, slot: int, message: str) -> Event:
         share = self._noticing.strange_share
-        is_slow = self._suspected >= self.settings.gradual_samples
+        is_slow = self._suspected >= self.settings.gradual_samples or self._noticing.is_slow
         self.is_gradual = is_slow and share < self.settings.filling_strangers
         evidence = {
             "strange_share": share,

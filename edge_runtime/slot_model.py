@@ -23,6 +23,7 @@ from edge_runtime.rehearsal import ClassMix
 from edge_runtime.self_training import SelfTraining
 from hdc.hypervector import hamming
 from hdc.projection import SignedHadamard
+from hdc.shift import BITS, MeanShift
 from hdc.subspace import DomainModel, Framed
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class SlotScores:
     log_probabilities: Scores  # (n, n_classes)
     told: Classes  # (n,) best class by what labels have taught alone
     certainties: Scores  # (n,) its probability
+    bits: npt.NDArray[np.uint64]  # (n, n_dims / 64) hypervectors
 
 
 class SlotModel:
@@ -97,6 +99,9 @@ class SlotModel:
         self.follower = Follower(self.domain.n_features)
         self.mix = ClassMix()
         self.taught: SelfTraining | None = None  # what it has inferred without labels
+        # What hypervectors were like at rest, and the labels it had when that was first measured.
+        self.mean_shift = MeanShift(min(BITS, settings.n_dims))
+        self._n_compared = 0
         self._bits = np.zeros((0, settings.n_dims // 64), np.uint64)
         self._taught_bits = self._bits  # the same, and what it has taught itself
 
@@ -198,6 +203,7 @@ class SlotModel:
             log_probabilities=log_probabilities,
             told=told,
             certainties=certainties,
+            bits=bits,
         )
 
     def _cosines(self, bits: npt.NDArray[np.uint64], prototypes: npt.NDArray[np.uint64]) -> Scores:

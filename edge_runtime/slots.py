@@ -20,6 +20,7 @@ from edge_runtime.lifting import Lift
 from edge_runtime.self_training import ENOUGH_LABELS, SelfTraining
 from edge_runtime.slot_model import Scores, SlotModel, SlotScores, SlotSettings
 from hdc.projection import SignedHadamard
+from hdc.shift import MeanShift
 from hdc.subspace import DomainModel
 
 __all__ = ["Scores", "Slot", "SlotScores", "SlotSettings"]
@@ -46,6 +47,7 @@ class Slot(SlotModel):
         self.calibration.fit(result.best_cosines, result.log_norms, result.temperature)
         self.adaptor = self.fit_adaptor(X, y) if result.adaptor_helps else None
         self._forget_taught()
+        self._forget_rest(len(y))
         self.cross_accuracy = result.accuracy
         self.n_labels = self._n_fitted = len(y)
         return self
@@ -71,6 +73,8 @@ class Slot(SlotModel):
                 if self.young.is_full:
                     self.young = self.parent = None
                 return
+        if self.n_labels > REFIT_GROWTH * self._n_compared:
+            self._forget_rest(self.n_labels)
         x = self.corrected(x[None])[0]
         framed = self.domain.frame(x[None])
         scores = self.score_framed(framed, max(k + 1, len(self.domain.counts)))
@@ -131,6 +135,11 @@ class Slot(SlotModel):
         self.taught = None
         self._derive_taught()
 
+    def _forget_rest(self, n_labels: int) -> None:
+        """What it was like at rest is out of date: it is another model, of so many labels."""
+        self.mean_shift.forget()
+        self._n_compared = n_labels
+
     def follow(self, x: npt.NDArray[np.float32], k: int, rate: float, limit: float) -> None:
         """Let the frame follow a known sample that seems to be of class `k`; see `following`."""
         corrected = self.corrected(x[None])
@@ -154,6 +163,7 @@ class Slot(SlotModel):
         self.young = self.parent = self.taught = None
         self.domain.loosen(LOOSE_COUNT, LOOSE_DOF)
         self.revision += 1
+        self._forget_rest(self.n_labels)
         self.derive_prototypes()
 
     def absorb(self, other: Slot) -> None:
@@ -161,6 +171,7 @@ class Slot(SlotModel):
         self.domain.merge(other.domain)
         self.calibration.merge(other.calibration)
         self.n_labels += other.n_labels
+        self._forget_rest(self.n_labels)
         self.young = self.parent = self.taught = None
         self.revision += 1
         self.derive_prototypes()
@@ -176,6 +187,7 @@ class Slot(SlotModel):
         self.domain.remove_class(k)
         if self.taught is not None:
             self.taught.remove_class(k)
+        self.mean_shift.remove_class(k)
         if self.young is not None:
             self.young = self.young.without_class(k)
             if len(self.young):
@@ -211,6 +223,7 @@ class Slot(SlotModel):
         return (
             shift
             + taught
+            + self.mean_shift.n_bytes(len(self.domain.counts))
             + self.domain.n_bytes
             + self._bits.nbytes
             + self.calibration.n_bytes
@@ -228,13 +241,17 @@ class Slot(SlotModel):
             arrays |= {f"young/{k}": v for k, v in self.young.to_state().items()}
         if self.follower.has_moved:
             arrays["shift"] = self.follower.shift
+        arrays |= {f"rest/{k}": v for k, v in self.mean_shift.to_state().items()}
         if self.taught is not None:
             arrays |= {f"taught/{k}": v for k, v in self.taught.to_state().items()}
         if len(self.mix.recent):
             arrays["mix"] = self.mix.recent
         parent = -1 if self.parent is None else self.parent.number
         arrays["scalars"] = np.array(
-            [self.number, self.n_labels, self.cross_accuracy, self.seed, parent, self.revision],
+            [
+                *(self.number, self.n_labels, self.cross_accuracy, self.seed, parent),
+                *(self.revision, self._n_compared),
+            ],
             np.float64,
         )
         return arrays
@@ -252,7 +269,7 @@ class Slot(SlotModel):
 
         `older` holds the slots it may have been grown from, by number.
         """
-        number, n_labels, cross_accuracy, seed, parent, revision = state["scalars"].tolist()
+        number, n_labels, accuracy, seed, parent, revision, compared = state["scalars"].tolist()
         slot = cls(int(number), settings, projection, int(seed), lift, older.get(int(parent)))
         slot.domain = DomainModel.from_state(_part(state, "domain/"))
         if slot.domain.tap_widths != lift.widths:
@@ -282,7 +299,9 @@ class Slot(SlotModel):
         if taught:
             slot.taught = SelfTraining.from_state(taught, slot.domain.n_features)
         slot.n_labels = slot._n_fitted = int(n_labels)
-        slot.cross_accuracy, slot.revision = cross_accuracy, int(revision)
+        slot.cross_accuracy, slot.revision = accuracy, int(revision)
+        slot.mean_shift = MeanShift.from_state(_part(state, "rest/"), slot.mean_shift.n_bits)
+        slot._n_compared = int(compared)
         slot.derive_prototypes()
         return slot
 

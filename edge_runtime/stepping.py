@@ -85,7 +85,9 @@ class Stepping(Learning):
         if not is_faulty:
             seems, tells = self._growth.seems(x, answer)
             now = float(sample_id) if now_s is None else now_s
-            noticed, wants_label = self._policy.observe(sample_id, answer, seems, tells, now)
+            noticed, wants_label = self._policy.observe(
+                sample_id, answer, seems, tells, now, self._shift_of(answer)
+            )
             events += noticed
             self._explain(noticed)
             self._follow(x, answer, noticed)
@@ -114,6 +116,14 @@ class Stepping(Learning):
                 slot.revert_if_better(recent)
         elif self._policy.state != "asking" and answer.p_value > settings.false_alarm_rate:
             slot.follow(x, answer.best, settings.follow_rate, settings.follow_limit)
+
+    def _shift_of(self, answer: Answer) -> float | None:
+        """How far a sample is off where recent ones of its slot were; None if that is unknown."""
+        policy = self._policy
+        if answer.slot is None or answer.bits is None or policy.state in ("growing", "adapting"):
+            return None
+        is_kept = policy.state in ("stable", "full")
+        return self.bank.get(answer.slot).mean_shift.take(answer.bits, answer.told, is_kept)
 
     def _teach(self, x: Matrix, answer: Answer) -> None:
         """Let the slot where the stream is take a known sample for what it seems to be."""
