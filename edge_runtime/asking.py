@@ -30,6 +30,7 @@ class LabelRequests:
         """Count from nothing: a new alarm, or the end of one. The budget is not renewed."""
         self.asked: dict[int, int] = {}  # sample id -> class it seemed to be
         self.labelled: Counter[int] = Counter()
+        self.n_unasked = 0  # labels that came without being asked for
 
     @property
     def n_labels(self) -> int:
@@ -38,8 +39,13 @@ class LabelRequests:
 
     @property
     def is_full(self) -> bool:
-        """Whether a class has all the labels that it may cost: one more could be of it."""
-        return self._most >= self.settings.labels_per_class
+        """Whether a class has all the labels that it may cost: one more could be of it.
+
+        Labels that come anyway cost nothing: where they are half of all, more are waited for.
+        """
+        comes_anyway = 2 * self.n_unasked >= self.n_labels
+        enough = self.settings.enough_labels if comes_anyway else 0
+        return self._most >= self.settings.labels_per_class and self.n_labels >= enough
 
     @property
     def _most(self) -> int:
@@ -80,7 +86,7 @@ class LabelRequests:
 
     def answered(self, sample_id: int, k: int) -> None:
         """A label has come, asked for or not."""
-        self.asked.pop(sample_id, None)
+        self.n_unasked += self.asked.pop(sample_id, None) is None
         self.labelled[k] += 1
 
     def forget(self, sample_id: int) -> None:

@@ -92,13 +92,23 @@ class Noticing:
         return evidence >= self.settings.suspect_run_length
 
     @property
+    def shift(self) -> float:
+        """Part of their spread by which the last samples are off together."""
+        now = list(self.shifts)[-SHIFT_NOW:]
+        return sum(now) / max(len(now), 1)
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether that is beyond chance: enough of it for an alarm."""
+        return self._moved.evidence >= self.settings.drift_run_length
+
+    @property
     def is_slow(self) -> bool:
         """Whether samples were off together already long before, if less."""
-        before, now = list(self.shifts), list(self.shifts)[-SHIFT_NOW:]
-        if len(before) < 2 * self.settings.gradual_samples:
+        if len(self.shifts) < 2 * self.settings.gradual_samples:
             return False
-        half = before[: len(before) // 2]
-        return sum(half) / len(half) >= self.settings.slow_share * sum(now) / len(now)
+        before = list(self.shifts)[: self.settings.gradual_samples]
+        return sum(before) / len(before) >= self.settings.slow_share * self.shift
 
     @property
     def is_calm(self) -> bool:

@@ -156,6 +156,9 @@ class Policy:
         is_ripe = is_at_rest or share >= self.settings.filling_strangers
         if is_alarm and is_ripe and not self._rest:
             message = f"{share:.0%} of the last {n} samples are strange"
+            if self._noticing.has_moved:
+                off = self._noticing.shift
+                message += f", and they differ from slot {slot} together, by {off:.0%} of its spread"
             return [*events, self._alarm(sample_id, slot, message)]
         self._suspect()
         return events
@@ -175,6 +178,7 @@ class Policy:
         self.is_gradual = is_slow and share < self.settings.filling_strangers
         evidence = {
             "strange_share": share,
+            "shift": self._noticing.shift,
             "window": len(self._noticing.strange),
             "pace": "gradual" if self.is_gradual else "sudden",
             "suspected_samples": self._suspected,
@@ -287,6 +291,7 @@ class Policy:
             "is_gradual": self.is_gradual,
             "counts": [getattr(self, name) for name in COUNTS],
             "labelled": sorted(self.requests.labelled.items()),
+            "unasked": self.requests.n_unasked,
             "noticing": self._noticing.to_state(),
         }
 
@@ -305,6 +310,7 @@ class Policy:
         for name, count in zip(COUNTS, saved["counts"], strict=True):
             setattr(self, name, int(count))
         self.requests.labelled = Counter({int(k): int(n) for k, n in saved["labelled"]})
+        self.requests.n_unasked = int(saved["unasked"])
         self._noticing.restore(saved["noticing"])
 
     # -- the verdict ------------------------------------------------------------------------
@@ -343,7 +349,10 @@ class Policy:
         enough = min(early, self.settings.growth_gain) if misses_classes else early
         if has_moved:  # and goes on moving: what helps at all is better now than when all is lost
             enough = 0.0
-        if is_adapting_better and not is_last and adapted >= existing + enough:
+        # With few labels an old slot seems the better student of a new domain: it is ahead, but it
+        # would end up between two domains. More labels will tell.
+        is_same = has_new_classes or misses_classes or has_moved
+        if is_adapting_better and is_same and not is_last and adapted >= existing + enough:
             return "adapt"
         # Where labels are answered as rightly as the slot's own, it is no other domain: a slot that
         # knows these classes alone would merely have less to tell apart.

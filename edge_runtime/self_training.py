@@ -26,7 +26,7 @@ WEIGHT = 1 / 3
 MOST_SAMPLES = 600
 ENOUGH_LABELS = 200
 # Share of known samples that are not sure enough, and the rate at which that limit follows.
-UNSURE_SHARE = 0.3
+UNSURE_SHARE = 0.1
 LEVEL_RATE = 0.02
 FIRST_LEVEL = 0.5
 

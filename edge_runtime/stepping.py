@@ -120,10 +120,11 @@ class Stepping(Learning):
     def _shift_of(self, answer: Answer) -> float | None:
         """How far a sample is off where recent ones of its slot were; None if that is unknown."""
         policy = self._policy
-        if answer.slot is None or answer.bits is None or policy.state in ("growing", "adapting"):
+        is_here = answer.slot is not None and answer.slot == policy.slot
+        if not is_here or answer.bits is None or policy.state in ("growing", "adapting"):
             return None
         is_kept = policy.state in ("stable", "full")
-        return self.bank.get(answer.slot).mean_shift.take(answer.bits, answer.told, is_kept)
+        return self.bank.get(answer.slot or 0).mean_shift.take(answer.bits, answer.told, is_kept)
 
     def _teach(self, x: Matrix, answer: Answer) -> None:
         """Let the slot where the stream is take a known sample for what it seems to be."""

@@ -17,6 +17,8 @@ class PolicySettings:
     # Labels that a class of a new domain may cost at the most: what a person answers without anger.
     # Once a class has them no more are asked for, as the next one could be of it.
     labels_per_class: int = 10
+    # Labels that decide what a drift is where they come whether asked for or not.
+    enough_labels: int = 128
     # Samples after an alarm within which labels must come; later, what came has to do.
     patience_samples: int = 1000
     # Labels at which a new slot is tried for the first time, and between two trials.
