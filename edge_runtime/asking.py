@@ -39,13 +39,14 @@ class LabelRequests:
 
     @property
     def is_full(self) -> bool:
-        """Whether a class has all the labels that it may cost: one more could be of it.
+        """Whether a class has all the labels that it may cost: one more could be of it."""
+        return self._most >= self.settings.labels_per_class
 
-        Labels that come anyway cost nothing: where they are half of all, more are waited for.
-        """
+    @property
+    def are_coming(self) -> bool:
+        """Whether labels come anyway, asked for or not, and there are too few yet to decide."""
         comes_anyway = 2 * self.n_unasked >= self.n_labels
-        enough = self.settings.enough_labels if comes_anyway else 0
-        return self._most >= self.settings.labels_per_class and self.n_labels >= enough
+        return comes_anyway and self.n_labels < self.settings.enough_labels
 
     @property
     def _most(self) -> int:

@@ -36,7 +36,7 @@ class Answer:
     slot: int | None = None  # number of the slot that claims the sample
     ood_score: float = 0.0  # strangeness for that slot; higher is stranger
     p_value: float = 1.0  # for that slot
-    told: int = -1  # best class by what labels have taught that slot alone
+    told: int = -1  # best class by labels alone, without what slots have taught themselves
     certainty: float = 0.0  # probability of that class
     n_scores: int = 0  # calibration scores that the p-value was ranked against
     n_labels: int = 0  # labels that the slot has learned
@@ -165,7 +165,8 @@ class SlotBank:
         for claim in claims.tolist() if is_stream else ():
             self.usage.take(self.slots[claim].number)
         probabilities = np.zeros((len(X), n_classes))
-        measures = np.zeros((4, len(X)))  # of the claiming slot
+        told = np.zeros((len(X), n_classes))
+        measures = np.zeros((2, len(X)))  # score and p-value for the claiming slot
         bits = np.zeros((len(X), self.settings.n_dims // 64), np.uint64)
         for s, slot in enumerate(self.slots):
             rows = np.flatnonzero(weights[:, s])  # most slots are certain not to be meant
@@ -173,11 +174,11 @@ class SlotBank:
                 continue
             scores = slot.score_lifted(X[rows], n_classes)
             probabilities[rows] += weights[rows, s, None] * np.exp(scores.log_probabilities)
+            told[rows] += weights[rows, s, None] * np.exp(scores.told)
             ours = claims[rows] == s
-            of_slot = scores.nonconformity, scores.p_values, scores.told, scores.certainties
-            measures[:, rows[ours]] = [measure[ours] for measure in of_slot]
+            measures[:, rows[ours]] = scores.nonconformity[ours], scores.p_values[ours]
             bits[rows[ours]] = scores.bits[ours]
-        return self._answers(probabilities, claims, measures, bits)
+        return self._answers(probabilities, told, claims, measures, bits)
 
     def _weights(self, X: Matrix, is_stream: bool) -> Scores:
         """Weights (n, n_slots) of the slots: by likelihood, and by where the stream has been."""
@@ -193,10 +194,11 @@ class SlotBank:
         return np.array(rows)
 
     def _answers(
-        self, probabilities: Scores, claims: Classes, measures: Scores, bits: Bits
+        self, probabilities: Scores, told: Scores, claims: Classes, measures: Scores, bits: Bits
     ) -> list[Answer]:
         best = np.argmax(probabilities, axis=1).tolist()
-        scores, p_values, told, certainties = measures.tolist()
+        scores, p_values = measures.tolist()
+        best_told = np.argmax(told, axis=1).tolist()
         return [
             Answer(
                 probabilities=probabilities[row],
@@ -204,8 +206,8 @@ class SlotBank:
                 slot=self.slots[claim].number,
                 ood_score=scores[row],
                 p_value=p_values[row],
-                told=int(told[row]),
-                certainty=certainties[row],
+                told=best_told[row],
+                certainty=float(told[row, best_told[row]]),
                 n_scores=len(self.slots[claim].calibration),
                 n_labels=self.slots[claim].n_labels,
                 bits=bits[row],

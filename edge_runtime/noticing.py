@@ -20,7 +20,7 @@ from hdc.drift import DriftDetector, ErrorDetector
 # What a share of shifted samples is taken to be measured on: it is stated, not measured.
 SHIFTS = 1_000_000
 # The last samples whose shift is that of now.
-SHIFT_NOW = 10
+SHIFT_NOW = 20
 
 
 class Noticing:
@@ -103,12 +103,17 @@ class Noticing:
         return self._moved.evidence >= self.settings.drift_run_length
 
     @property
-    def is_slow(self) -> bool:
-        """Whether samples were off together already long before, if less."""
-        if len(self.shifts) < 2 * self.settings.gradual_samples:
-            return False
+    def is_slow(self) -> bool | None:
+        """Whether samples were off together long before, if less; None where they are not."""
+        if self.is_blind or 2 * self.shift < self.settings.shift:
+            return None
         before = list(self.shifts)[: self.settings.gradual_samples]
         return sum(before) / len(before) >= self.settings.slow_share * self.shift
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether too little is known of the last samples to say that they are not off."""
+        return len(self.shifts) < 2 * self.settings.gradual_samples
 
     @property
     def is_calm(self) -> bool:

@@ -79,6 +79,7 @@ class Policy:
         self.state: State = "learning"
         self.slot: int | None = None  # where the stream is
         self.is_gradual = False  # whether the last alarm was long in coming
+        self.moving: int | None = None  # the slot whose domain has moved: it may well go on
         self.requests = LabelRequests(settings)
         self._noticing = Noticing(settings)
         self._rest = self._elsewhere = self._suspected = 0
@@ -172,10 +173,16 @@ class Policy:
         elif self.state == "suspect" and not is_suspicious:
             self.state = TABLE["suspect", "relief"]
 
-    def _alarm(self, sample_id: int, slot: int, message: str) -> Event:
+    def _alarm(
+        self, sample_id: int, slot: int, message: str, is_by_labels: bool = False
+    ) -> Event:
         share = self._noticing.strange_share
-        is_slow = self._suspected >= self.settings.gradual_samples or self._noticing.is_slow
-        self.is_gradual = is_slow and share < self.settings.filling_strangers
+        is_slow = self._noticing.is_slow
+        if is_slow is None:  # not by its shift: then by how long it was suspected
+            is_slow = self._suspected >= self.settings.gradual_samples
+        is_still_near = share < self.settings.filling_strangers
+        # Where samples look as ever, and labels alone are odd, nothing has moved.
+        self.is_gradual = not is_by_labels and ((is_slow and is_still_near) or slot == self.moving)
         evidence = {
             "strange_share": share,
             "shift": self._noticing.shift,
@@ -215,7 +222,8 @@ class Policy:
     def _is_complete(self) -> bool:
         """Whether a class has all its labels, or no more can be waited for."""
         late = self._since_alarm >= self.settings.patience_samples
-        return late or self.requests.is_full
+        is_waiting = self.state == "asking" and self.requests.are_coming
+        return late or (self.requests.is_full and not is_waiting)
 
     # -- labels -----------------------------------------------------------------------------
 
@@ -238,7 +246,7 @@ class Policy:
         is_alarm = self._noticing.take_label(is_wrong, stated, n_stated, is_asking)
         if is_alarm and not is_asking and not self._rest:
             message = f"slot {slot} answers more labels wrongly than the {stated:.0%} it should"
-            return [self._alarm(sample_id, slot, message)]
+            return [self._alarm(sample_id, slot, message, is_by_labels=True)]
         return []
 
     def is_decision_due(self) -> bool:
@@ -289,6 +297,7 @@ class Policy:
             "state": self.state,
             "slot": self.slot,
             "is_gradual": self.is_gradual,
+            "moving": self.moving,
             "counts": [getattr(self, name) for name in COUNTS],
             "labelled": sorted(self.requests.labelled.items()),
             "unasked": self.requests.n_unasked,
@@ -306,7 +315,7 @@ class Policy:
         if saved["state"] not in get_args(State):
             raise ValueError(f"state {saved['state']!r}, expected one of {get_args(State)}")
         self.state, self.slot = saved["state"], saved["slot"]
-        self.is_gradual = bool(saved["is_gradual"])
+        self.is_gradual, self.moving = bool(saved["is_gradual"]), saved["moving"]
         for name, count in zip(COUNTS, saved["counts"], strict=True):
             setattr(self, name, int(count))
         self.requests.labelled = Counter({int(k): int(n) for k, n in saved["labelled"]})
@@ -332,6 +341,9 @@ class Policy:
         accuracy on its own domain.
         """
         is_last = self.state != "asking" or self._is_complete()
+        # Where what exists answers everything, more labels have nothing to decide.
+        is_known = existing + self.settings.growth_gain > 1
+        is_last |= is_known and n_labels >= 2 * self.settings.first_trial_labels
         self._n_trials += 1
         if n_labels < self.settings.first_trial_labels:
             return "reject" if is_last else "wait"
@@ -348,7 +360,7 @@ class Policy:
         is_adapting_better = has_new_classes or adapted > grown + handicap
         enough = min(early, self.settings.growth_gain) if misses_classes else early
         if has_moved:  # and goes on moving: what helps at all is better now than when all is lost
-            enough = 0.0
+            enough = 1 / n_labels
         # With few labels an old slot seems the better student of a new domain: it is ahead, but it
         # would end up between two domains. More labels will tell.
         is_same = has_new_classes or misses_classes or has_moved
@@ -365,6 +377,8 @@ class Policy:
             return "grow"
         if not is_last:
             return "wait"
+        if is_known and not has_new_classes:  # nothing is wrong yet: labels are for when it is
+            return "reject"
         return "adapt" if adapted >= existing or has_new_classes else "reject"
 
     def has_moved(self, existing: float, stated: float) -> bool:
@@ -376,6 +390,8 @@ class Policy:
         """Go on after a verdict was carried out; `slot` is where the stream is now."""
         if verdict == "wait":
             return
+        if verdict != "reject":
+            self.moving = slot if verdict == "adapt" and self.is_gradual else None
         if verdict == "reject" or not has_room:
             self._rest = self.settings.rest_samples
         if slot is not None:

@@ -67,8 +67,7 @@ class SlotScores:
     nonconformity: Scores  # (n,) higher is stranger
     p_values: Scores  # (n,)
     log_probabilities: Scores  # (n, n_classes)
-    told: Classes  # (n,) best class by what labels have taught alone
-    certainties: Scores  # (n,) its probability
+    told: Scores  # (n, n_classes) the same by labels alone, without what it has taught itself
     bits: npt.NDArray[np.uint64]  # (n, n_dims / 64) hypervectors
 
 
@@ -189,8 +188,7 @@ class SlotModel:
         log_norms = 0.5 * np.log(np.maximum(squares, 1e-30))
         nonconformity = self.calibration.nonconformity(cosines.max(axis=1), log_norms)
         log_probabilities = self._log_probabilities(framed.Z, cosines, known)
-        told = np.argmax(log_probabilities, axis=1)
-        certainties = np.exp(log_probabilities[np.arange(n), told])
+        told = log_probabilities
         if self.taught is not None:
             taught = cosines.copy()
             taught[:, known] = self._cosines(bits, self._taught_bits[known])
@@ -202,7 +200,6 @@ class SlotModel:
             p_values=self.calibration.p_values(nonconformity),
             log_probabilities=log_probabilities,
             told=told,
-            certainties=certainties,
             bits=bits,
         )
 

@@ -123,7 +123,8 @@ class Stepping(Learning):
         is_here = answer.slot is not None and answer.slot == policy.slot
         if not is_here or answer.bits is None or policy.state in ("growing", "adapting"):
             return None
-        is_kept = policy.state in ("stable", "full")
+        is_known = answer.p_value > policy.settings.false_alarm_rate
+        is_kept = is_known and policy.state in ("stable", "full")
         return self.bank.get(answer.slot or 0).mean_shift.take(answer.bits, answer.told, is_kept)
 
     def _teach(self, x: Matrix, answer: Answer) -> None:

@@ -97,7 +97,8 @@ def test_an_unlabelled_stranger_never_teaches_anything() -> None:
         runtime.step(x)
     for old, slot in zip(before, runtime.slots, strict=True):
         for name, array in slot.to_state().items():
-            np.testing.assert_array_equal(array, old[name], err_msg=name)
+            if name not in ("rest/recent", "rest/last"):  # where the stream is: nothing learned
+                np.testing.assert_array_equal(array, old[name], err_msg=name)
 
 
 def test_the_same_seed_and_stream_give_the_same_answers_and_events() -> None:
