@@ -20,6 +20,7 @@ from edge_runtime.pending import PendingSample
 from edge_runtime.policy import Policy
 from edge_runtime.records import Event
 from edge_runtime.slots import Slot
+from edge_runtime.verdict import Case
 
 # Labels collected for one trial, at most: ten of each of fifty classes.
 MAX_COLLECTED = 512
@@ -142,15 +143,14 @@ class Growth:
         trial = bank.try_out(host, X, y, existing, is_loose=has_moved)
         if has_moved and trial.grown > trial.adapted:
             trial = replace(trial, adapted=trial.grown, is_renewal=True)
-        verdict = self._policy.judge(
-            len(y),
-            trial.existing,
-            trial.adapted,
-            trial.grown,
-            float(is_new.mean()),
-            host.cross_accuracy,
-            may_move=has_moved,
+        case = Case(
+            n_labels=len(y),
+            **trial.accuracies(),
+            new_share=float(is_new.mean()),
+            stated=host.cross_accuracy,
+            has_moved=has_moved,
         )
+        verdict = self._policy.judge(case)
         events: list[Event] = []
         has_room = True
         if verdict == "grow":

@@ -16,7 +16,6 @@ from edge_runtime.reference import References
 from edge_runtime.thresholds import PolicySettings
 from hdc.drift import DriftDetector, ErrorDetector
 
-
 # What a share of shifted samples is taken to be measured on: it is stated, not measured.
 SHIFTS = 1_000_000
 # The last samples whose shift is that of now.

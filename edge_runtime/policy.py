@@ -26,7 +26,6 @@ slots answer wrongly more often than they should. A broken sensor is no evidence
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -37,6 +36,7 @@ from edge_runtime.bank import Answer
 from edge_runtime.noticing import Noticing
 from edge_runtime.records import Event
 from edge_runtime.thresholds import PolicySettings
+from edge_runtime.verdict import Case, Verdict, judge
 
 __all__ = ["TABLE", "Policy", "PolicySettings"]
 
@@ -46,7 +46,6 @@ Cause = Literal[
     "filled", "room",
 ]  # fmt: skip
 LabelUse = Literal["learn", "hold", "collect", "decide"]
-Verdict = Literal["wait", "grow", "adapt", "reject"]
 
 TABLE: Mapping[tuple[State, Cause], State] = {
     ("learning", "calibrated"): "growing",
@@ -137,9 +136,7 @@ class Policy:
         message = f"unlike all but {p_value:.1%} of what slot {slot} knows"
         return [Event("strange", sample_id, message, slot, evidence)]
 
-    def _watch(
-        self, sample_id: int, answer: Answer, slot: int, shift: float | None
-    ) -> list[Event]:
+    def _watch(self, sample_id: int, answer: Answer, slot: int, shift: float | None) -> list[Event]:
         """Follow the stream between slots, and raise the alarm when strangers go on."""
         events = []
         if self.slot is None:
@@ -159,7 +156,9 @@ class Policy:
             message = f"{share:.0%} of the last {n} samples are strange"
             if self._noticing.has_moved:
                 off = self._noticing.shift
-                message += f", and they differ from slot {slot} together, by {off:.0%} of its spread"
+                message += (
+                    f", and they differ from slot {slot} together, by {off:.0%} of its spread"
+                )
             return [*events, self._alarm(sample_id, slot, message)]
         self._suspect()
         return events
@@ -173,9 +172,7 @@ class Policy:
         elif self.state == "suspect" and not is_suspicious:
             self.state = TABLE["suspect", "relief"]
 
-    def _alarm(
-        self, sample_id: int, slot: int, message: str, is_by_labels: bool = False
-    ) -> Event:
+    def _alarm(self, sample_id: int, slot: int, message: str, is_by_labels: bool = False) -> Event:
         share = self._noticing.strange_share
         is_slow = self._noticing.is_slow
         if is_slow is None:  # not by its shift: then by how long it was suspected
@@ -324,62 +321,11 @@ class Policy:
 
     # -- the verdict ------------------------------------------------------------------------
 
-    def judge(
-        self,
-        n_labels: int,
-        existing: float,
-        adapted: float,
-        grown: float,
-        new_share: float = 0.0,
-        stated: float = 1.0,
-        may_move: bool = True,
-    ) -> Verdict:
-        """Wait, grow, adapt or reject, by three accuracies (0 to 1) on the same held-out labels.
-
-        While more labels are to come, only a gain beyond chance is taken; the last trial decides.
-        `new_share` is the share of labels whose class the old slot hardly knows, `stated` its
-        accuracy on its own domain.
-        """
+    def judge(self, case: Case) -> Verdict:
+        """The verdict on a trial, carried out by the caller and told to `on_verdict`."""
         is_last = self.state != "asking" or self._is_complete()
-        # Where what exists answers everything, more labels have nothing to decide.
-        is_known = existing + self.settings.growth_gain > 1
-        is_last |= is_known and n_labels >= 2 * self.settings.first_trial_labels
         self._n_trials += 1
-        if n_labels < self.settings.first_trial_labels:
-            return "reject" if is_last else "wait"
-        standard_error = 0.5 / math.sqrt(n_labels)
-        early = self.settings.early_confidence * standard_error
-        # After a sudden change growing leaves the old slot as it was, so adapting has to be better
-        # beyond chance; a domain that moves, or has new classes, is still the same domain.
-        # A slot that knows little but the new classes answers them easily: no reason to grow it.
-        has_new_classes = new_share >= self.settings.new_class_share
-        has_moved = may_move and self.has_moved(existing, stated)
-        # That a class is missing needs no proof beyond chance: nothing else can answer it.
-        misses_classes = new_share * n_labels >= self.settings.new_class_labels
-        handicap = -standard_error if has_moved or misses_classes else standard_error
-        is_adapting_better = has_new_classes or adapted > grown + handicap
-        enough = min(early, self.settings.growth_gain) if misses_classes else early
-        if has_moved:  # and goes on moving: what helps at all is better now than when all is lost
-            enough = 1 / n_labels
-        # With few labels an old slot seems the better student of a new domain: it is ahead, but it
-        # would end up between two domains. More labels will tell.
-        is_same = has_new_classes or misses_classes or has_moved
-        if is_adapting_better and is_same and not is_last and adapted >= existing + enough:
-            return "adapt"
-        # Where labels are answered as rightly as the slot's own, it is no other domain: a slot that
-        # knows these classes alone would merely have less to tell apart.
-        is_elsewhere = math.isnan(stated) or existing + standard_error < stated
-        if (
-            is_elsewhere
-            and not is_adapting_better
-            and grown >= existing + (self.settings.growth_gain if is_last else early)
-        ):
-            return "grow"
-        if not is_last:
-            return "wait"
-        if is_known and not has_new_classes:  # nothing is wrong yet: labels are for when it is
-            return "reject"
-        return "adapt" if adapted >= existing or has_new_classes else "reject"
+        return judge(case, self.settings, is_last=is_last)
 
     def has_moved(self, existing: float, stated: float) -> bool:
         """Whether a domain has moved a little: the alarm was slow, and most is still known."""

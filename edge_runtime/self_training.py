@@ -107,7 +107,8 @@ class SelfTraining:
                 f"self-training has means of shape {inferred.shape} and a level of shape "
                 f"{level.shape}, expected ({len(counts)}, {n_features}) and (1,): was it cut?"
             )
-        if not np.isfinite(inferred).all() or (counts < 0).any():
+        is_finite = np.isfinite(inferred).all() and np.isfinite(level).all()
+        if not is_finite or (counts < 0).any():
             raise ValueError("self-training has means or counts that no sample can have made")
         taught.inferred, taught.counts = np.array(inferred, np.float32), np.array(counts, np.int64)
         taught.level = float(level[0])

@@ -38,9 +38,10 @@ class PolicySettings:
     suspect_run_length: float = 30.0
     # Labels held back at the most; beyond that the oldest are learned after all.
     held_labels: int = 64
-    # Part of its spread by which a sample is off where recent ones were, to count as shifted, and the
-    # share of samples for which that is chance. On PACS, three domains for one: 0.68 to 1 of the
-    # samples of another domain, 0.01 of those of its own, 0.1 where its classes come one by one.
+    # Part of its spread by which a sample is off where recent ones were, to count as shifted, and
+    # the share of samples for which that is chance. On PACS (held-out training rows) it is 0.68 to
+    # 1 of the samples of another domain, 0.01 of those of its own, and 0.1 where classes come one
+    # after the other.
     shift: float = 0.04
     shifted_samples: float = 0.2
     # Of the shift now, the part that there was `gradual_samples` ago or before in a slow drift.

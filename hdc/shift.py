@@ -1,4 +1,4 @@
-"""Whether samples have moved together: the recent mean hypervector against that of a domain at rest.
+"""Whether samples have moved together: recent hypervectors against those of a domain at rest.
 
 P-values say how strange one sample is. A new domain need not be strange at all: it may lie well
 inside an old one, each of its samples as typical as any. What gives it away is that all of them are
@@ -116,9 +116,12 @@ class MeanShift:
 
     def to_state(self) -> dict[str, npt.NDArray[Any]]:
         """Everything learned, as a flat dict of arrays."""
-        last = self._last if self._last is not None else np.zeros(0, np.uint64)
-        recent = {"recent": self._recent, "last": last}
-        return {"sums": self._sums, "counts": self._counts, **recent}
+        return {
+            "sums": self._sums,
+            "counts": self._counts,
+            "recent": self._recent,
+            "last": np.zeros(0, np.uint64) if self._last is None else self._last,
+        }
 
     @classmethod
     def from_state(cls, state: Mapping[str, npt.NDArray[Any]], n_bits: int) -> MeanShift:

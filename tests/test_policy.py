@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from edge_runtime.asking import LabelRequests
 from edge_runtime.bank import Answer
 from edge_runtime.policy import TABLE, Policy, PolicySettings
+from edge_runtime.verdict import Case
 
 
 def answer(p_value: float, slot: int | None = 0, best: int = 0) -> Answer:
@@ -87,7 +88,7 @@ def test_no_class_ever_costs_more_labels_than_promised(seed: int, delay: int, li
             _, asked_id, k = on_the_way.pop(0)
             counts[k] += 1
             if policy.on_label(asked_id, k) == "decide":
-                policy.on_verdict(policy.judge(int(counts.sum()), 0.5, 0.5, 0.5), None)
+                policy.on_verdict(policy.judge(Case(int(counts.sum()), 0.5, 0.5, 0.5)), None)
     assert counts.max() <= limit
 
 
@@ -112,13 +113,13 @@ def test_the_last_trial_decides(
     existing: float, adapted: float, grown: float, verdict: str
 ) -> None:
     policy = stable_policy()
-    assert policy.judge(100, existing, adapted, grown) == verdict
+    assert policy.judge(Case(100, existing, adapted, grown)) == verdict
 
 
 def test_an_early_trial_waits_unless_the_gain_is_beyond_chance() -> None:
     policy = asking_policy()
-    assert policy.judge(20, 0.7, 0.7, 0.8) == "wait"
-    assert policy.judge(20, 0.3, 0.3, 0.9) == "grow"
+    assert policy.judge(Case(20, 0.7, 0.7, 0.8)) == "wait"
+    assert policy.judge(Case(20, 0.3, 0.3, 0.9)) == "grow"
 
 
 def test_a_rejected_growth_is_not_asked_about_again_at_once() -> None:
@@ -183,16 +184,58 @@ def test_wrong_answers_to_suspect_samples_are_a_drift() -> None:
 
 def test_a_domain_that_moved_is_adapted_and_one_that_jumped_is_left_alone() -> None:
     policy = asking_policy()
-    assert policy.judge(60, 0.7, 0.9, 0.9, stated=0.9) == "grow"
-    policy = asking_policy()
+    assert not policy.has_moved(0.7, stated=0.9)
+    assert policy.judge(Case(60, 0.7, 0.9, 0.9, stated=0.9)) == "grow"
     policy.is_gradual = True
-    assert policy.judge(60, 0.7, 0.9, 0.9, stated=0.9) == "adapt"
-    assert policy.judge(60, 0.4, 0.7, 0.9, stated=0.9) == "grow"
+    assert policy.has_moved(0.7, stated=0.9)
+    assert not policy.has_moved(0.4, stated=0.9)  # moved out of sight
+    assert policy.judge(Case(60, 0.7, 0.9, 0.9, stated=0.9, has_moved=True)) == "adapt"
+
+
+def test_an_old_slot_that_is_ahead_early_does_not_take_a_new_domain() -> None:
+    policy = asking_policy()
+    assert policy.judge(Case(30, 0.2, 0.6, 0.4, stated=0.9)) == "wait"
+
+
+def test_where_all_is_answered_few_labels_are_enough_to_say_so() -> None:
+    policy = asking_policy()
+    assert policy.judge(Case(30, 1.0, 1.0, 1.0)) == "wait"
+    assert policy.judge(Case(40, 1.0, 1.0, 1.0)) == "reject"
+
+
+def test_labels_that_come_anyway_are_waited_for() -> None:
+    policy = asking_policy(labels_per_class=2)
+    for sample_id in range(1000, 1010):
+        policy.on_label(sample_id, 0)  # none of them was asked for
+    assert policy.requests.is_full
+    assert policy.judge(Case(60, 0.7, 0.7, 0.72)) == "wait"
+    for sample_id in range(2000, 2120):
+        policy.on_label(sample_id, 0)
+    assert policy.judge(Case(128, 0.7, 0.7, 0.72, stated=0.9)) == "adapt"
+
+
+def test_a_shift_of_samples_that_are_not_strange_raises_the_alarm_and_tells_its_pace() -> None:
+    for ramp, is_gradual in ((20, False), (400, True)):
+        policy, drifts = stable_policy(), []
+        rng = np.random.default_rng(ramp)
+        for sample_id in range(1000):
+            moved = min(max(sample_id - 100, 0) / ramp, 1.0) ** 2 * 0.1
+            shift = float(rng.normal(moved, 0.01))
+            p_value = float(rng.uniform(0.05, 1))
+            events, _ = policy.observe(sample_id, answer(p_value), 0, shift=shift)
+            drifts = [event for event in events if event.kind == "drift"]
+            if drifts:
+                break
+        assert policy.state == "asking"
+        assert policy.is_gradual == is_gradual
+        assert "differ from slot 0 together" in drifts[0].message
+        assert drifts[0].evidence["pace"] == ("gradual" if is_gradual else "sudden")
+        assert sample_id < (140 if ramp == 20 else 500)
 
 
 def test_labels_of_new_classes_are_learned_in_place() -> None:
     policy = asking_policy()
-    assert policy.judge(60, 0.0, 0.8, 1.0, new_share=0.9) == "adapt"
+    assert policy.judge(Case(60, 0.0, 0.8, 1.0, new_share=0.9)) == "adapt"
 
 
 def test_telling_samples_are_asked_for_first() -> None:
@@ -213,6 +256,6 @@ def test_the_policy_goes_on_from_its_state_and_refuses_another() -> None:
 
 def test_that_a_class_is_missing_needs_no_proof_beyond_chance() -> None:
     policy = asking_policy()
-    assert policy.judge(20, 0.55, 0.65, 0.5, new_share=0.3) == "wait"  # six labels of it
-    assert policy.judge(20, 0.55, 0.65, 0.5, new_share=0.45) == "adapt"
-    assert policy.judge(20, 0.55, 0.57, 0.5, new_share=0.45) == "wait"  # it helps too little
+    assert policy.judge(Case(20, 0.55, 0.65, 0.5, new_share=0.3)) == "wait"  # six labels of it
+    assert policy.judge(Case(20, 0.55, 0.65, 0.5, new_share=0.45)) == "adapt"
+    assert policy.judge(Case(20, 0.55, 0.57, 0.5, new_share=0.45)) == "wait"  # it helps too little
