@@ -62,6 +62,7 @@ class MeanShift:
         """Forget what the domain was like at rest."""
         self._sums: npt.NDArray[np.int16] = np.zeros((0, self.n_bits), np.int16)
         self._counts: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self._count_all()
         self._recent: Means = np.zeros(self.n_bits, np.float32)
         self._last: Words | None = None
 
@@ -77,19 +78,27 @@ class MeanShift:
         """
         words, last = bits[: self.n_bits // 64], self._last
         self._last = words
-        if last is not None and hamming(words[None], last[None])[0, 0] <= SAME_SHARE * self.n_bits:
+        if last is not None and hamming(words, last) <= SAME_SHARE * self.n_bits:
             return None
-        signs = np.unpackbits(words.view(np.uint8)).astype(np.float32) * 2 - 1
-        share = self._share(signs, k) if self._counts.sum() >= LEAST else None
-        if is_kept and self._counts.sum() < KEPT:
+        signs = np.unpackbits(words.view(np.uint8)).astype(np.float32)
+        signs += signs
+        signs -= 1
+        share = self._share(signs, k) if self._n >= LEAST else None
+        if is_kept and self._n < KEPT:
             self._keep(signs, k)
         return share
 
+    def _count_all(self) -> None:
+        self._n = int(self._counts.sum())
+        self._total: Means = self._sums.sum(axis=0, dtype=np.int64).astype(np.float32)
+
     def _share(self, signs: Means, k: int) -> float:
-        mean = self._sums.sum(axis=0, dtype=np.int64) / np.float32(self._counts.sum())
         n = int(self._counts[k]) if k < len(self._counts) else 0
-        own = self._sums[k] if n else np.float32(0.0)
-        off = signs - ((own + PRIOR * mean) / np.float32(n + PRIOR)).astype(np.float32)
+        reference = self._total * np.float32(PRIOR / self._n)
+        if n:
+            reference += self._sums[k]
+        reference *= np.float32(1 / (n + PRIOR))
+        off = signs - reference
         share = float(off @ self._recent) / self.n_bits
         self._recent += RATE * (off - self._recent)
         return share
@@ -101,16 +110,19 @@ class MeanShift:
             self._counts = np.pad(self._counts, (0, missing))
         self._sums[k] += signs.astype(np.int16)
         self._counts[k] += 1
+        self._total += signs
+        self._n += 1
 
     def remove_class(self, k: int) -> None:
         """Forget a class; those behind it move up by one."""
         if k < len(self._counts):
             self._sums = np.delete(self._sums, k, axis=0)
             self._counts = np.delete(self._counts, k)
+            self._count_all()
 
     def n_bytes(self, n_classes: int) -> int:
         """Bytes that it has with so many classes: its room from the start."""
-        return n_classes * (2 * self.n_bits + 8) + 4 * self.n_bits + self.n_bits // 8
+        return n_classes * (2 * self.n_bits + 8) + 8 * self.n_bits + self.n_bits // 8
 
     # -- state ------------------------------------------------------------------------------
 
@@ -143,6 +155,7 @@ class MeanShift:
         if (counts < 0).any() or counts.sum() > KEPT or not np.isfinite(recent).all():
             raise ValueError("reference has counts or means that no samples can have made")
         shift._sums, shift._counts = np.array(sums, np.int16), np.array(counts, np.int64)
+        shift._count_all()
         shift._recent = np.array(recent, np.float32)
         shift._last = np.array(last, np.uint64) if len(last) else None
         return shift
