@@ -20,7 +20,7 @@ from edge_runtime.pending import PendingSample
 from edge_runtime.policy import Policy
 from edge_runtime.records import Event
 from edge_runtime.slots import Slot
-from edge_runtime.verdict import Case
+from edge_runtime.verdict import Case, is_known
 
 # Labels collected for one trial, at most: ten of each of fifty classes.
 MAX_COLLECTED = 512
@@ -122,7 +122,11 @@ class Growth:
             return [Event("rejected", sample_id, f"{n} labels came: too few to decide anything")]
         answered = np.array(self._answered)
         events = self.put_on_trial(bank, self._collected.X, self._collected.y, answered, sample_id)
-        if self._policy.state != "asking":
+        existing = float(np.mean(answered[:, 0] == self._collected.y))
+        was_rejected = self._policy.state == "stable"
+        # Labels that an old slot answers anyway are its own: the next sample has them learned.
+        is_its_own = was_rejected and is_known(existing, self._policy.settings)
+        if self._policy.state != "asking" and not is_its_own:
             self._drop()
         return events
 

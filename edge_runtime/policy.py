@@ -218,9 +218,11 @@ class Policy:
 
     def _is_complete(self) -> bool:
         """Whether a class has all its labels, or no more can be waited for."""
-        late = self._since_alarm >= self.settings.patience_samples
-        is_waiting = self.state == "asking" and self.requests.are_coming
-        return late or (self.requests.is_full and not is_waiting)
+        return self._is_late or self.requests.is_full
+
+    @property
+    def _is_late(self) -> bool:
+        return self._since_alarm >= self.settings.patience_samples
 
     # -- labels -----------------------------------------------------------------------------
 
@@ -250,7 +252,7 @@ class Policy:
         """Whether a trial is worth its time: every few labels, and when no more can be had."""
         if self.state != "asking":
             return False
-        if self._is_complete():
+        if self._is_late or (self.requests.is_full and not self.requests.are_coming):
             return True
         waited_for = self._n_trials * self.settings.trial_every_labels
         return self.requests.n_labels >= self.settings.first_trial_labels + waited_for
@@ -323,7 +325,10 @@ class Policy:
 
     def judge(self, case: Case) -> Verdict:
         """The verdict on a trial, carried out by the caller and told to `on_verdict`."""
-        is_last = self.state != "asking" or self._is_complete()
+        # Labels that come anyway are waited for, but not where the slot lacks their classes.
+        is_waiting = self.requests.are_coming and case.new_share < self.settings.new_class_share
+        is_complete = self._is_late or (self.requests.is_full and not is_waiting)
+        is_last = self.state != "asking" or is_complete
         self._n_trials += 1
         return judge(case, self.settings, is_last=is_last)
 

@@ -47,8 +47,12 @@ def judge(case: Case, settings: PolicySettings, *, is_last: bool) -> Verdict:
     if case.n_labels < settings.first_trial_labels:
         return "reject" if is_last else "wait"
     # Where what exists answers everything, more labels have nothing to decide.
-    is_known = case.existing + settings.growth_gain > 1
-    is_last |= is_known and case.n_labels >= 2 * settings.first_trial_labels
+    is_cut_short = (
+        not is_last
+        and is_known(case.existing, settings)
+        and case.n_labels >= 2 * settings.first_trial_labels
+    )
+    is_last |= is_cut_short
     has_new_classes = case.new_share >= settings.new_class_share
     should_adapt = has_new_classes or _is_adapting_better(case, settings)
     if should_adapt and not is_last and _may_adapt_early(case, settings):
@@ -60,7 +64,12 @@ def judge(case: Case, settings: PolicySettings, *, is_last: bool) -> Verdict:
     if has_new_classes:
         return "adapt"
     # Where nothing is wrong yet, labels are for when it is.
-    return "adapt" if case.adapted >= case.existing and not is_known else "reject"
+    return "adapt" if case.adapted >= case.existing and not is_cut_short else "reject"
+
+
+def is_known(existing: float, settings: PolicySettings) -> bool:
+    """Whether nothing could be gained: what exists answers so many labels rightly."""
+    return existing + settings.growth_gain > 1
 
 
 def _misses_classes(case: Case, settings: PolicySettings) -> bool:
