@@ -388,3 +388,22 @@ def test_where_there_is_no_room_the_state_says_full() -> None:
     runtime.bank.max_slots = 3
     live(runtime, 0, 100, 54)
     assert runtime.status()["state"] in ("stable", "suspect")
+
+
+def test_labels_that_an_old_slot_answers_anyway_are_learned_by_it_after_a_false_alarm() -> None:
+    runtime = taught(policy=PolicySettings(calm_window=100))
+    (slot,) = runtime.slots
+    n_labels = slot.n_labels
+    runtime._policy._go("alarm")
+    X, y = domain(0, 60, 30)
+    events = []
+    for x, truth in zip(X, y, strict=True):
+        events += runtime.learn(runtime.step(x).sample_id, int(truth))
+        if runtime.status()["state"] != "asking":
+            break
+    assert events[-1].kind == "rejected"
+    came = runtime.status()["counters"]["labels"]
+    runtime.step(X[-1])
+    assert runtime.slots[0].n_labels >= came
+    assert came > n_labels
+    assert len(runtime.slots) == 1
