@@ -26,8 +26,9 @@ from tests.domains import domain
 
 GOLDEN = Path(__file__).parent / "golden" / "same-bits.json"
 LEARNED = Path(__file__).parent / "golden" / "learned-v1.edge"
-# Ten times the largest difference seen between the machines, rounded up.
-TOLERANCE = 1e-4
+# Decisions agree to the letter; scores as far as a bit or two of 2,048 allow, those of prototypes that
+# lie within float32 rounding of a sign. Seen between NumPy 1.26 and 2.4: 3.3e-4.
+TOLERANCE = 3e-3
 SMALL = {"n_dims": 256, "rank": 4, "hidden": (4,)}
 
 
