@@ -173,8 +173,10 @@ class SlotBank:
             if len(rows) == 0:
                 continue
             scores = slot.score_lifted(X[rows], n_classes)
-            probabilities[rows] += weights[rows, s, None] * np.exp(scores.log_probabilities)
-            told[rows] += weights[rows, s, None] * np.exp(scores.told)
+            share = weights[rows, s, None] * np.exp(scores.log_probabilities)
+            has_taught = scores.told is not scores.log_probabilities
+            probabilities[rows] += share
+            told[rows] += weights[rows, s, None] * np.exp(scores.told) if has_taught else share
             ours = claims[rows] == s
             measures[:, rows[ours]] = scores.nonconformity[ours], scores.p_values[ours]
             bits[rows[ours]] = scores.bits[ours]

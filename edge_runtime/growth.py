@@ -20,7 +20,7 @@ from edge_runtime.pending import PendingSample
 from edge_runtime.policy import Policy
 from edge_runtime.records import Event
 from edge_runtime.slots import Slot
-from edge_runtime.verdict import Case, is_known
+from edge_runtime.verdict import Case
 
 # Labels collected for one trial, at most: ten of each of fifty classes.
 MAX_COLLECTED = 512
@@ -122,11 +122,7 @@ class Growth:
             return [Event("rejected", sample_id, f"{n} labels came: too few to decide anything")]
         answered = np.array(self._answered)
         events = self.put_on_trial(bank, self._collected.X, self._collected.y, answered, sample_id)
-        existing = float(np.mean(answered[:, 0] == self._collected.y))
-        was_rejected = self._policy.state == "stable"
-        # Labels that an old slot answers anyway are its own: the next sample has them learned.
-        is_its_own = was_rejected and is_known(existing, self._policy.settings)
-        if self._policy.state != "asking" and not is_its_own:
+        if self._policy.state != "asking":
             self._drop()
         return events
 
@@ -164,13 +160,15 @@ class Growth:
             else:
                 has_room = False
                 verdict = "adapt" if trial.adapted >= trial.existing else "reject"
-        if verdict == "adapt":
+        if verdict == "keep":  # nothing has moved, whatever the alarm looked like
+            trial = replace(trial, is_renewal=False, is_loose=False)
+        if verdict in ("adapt", "keep"):
             events.append(self._adapt(bank, trial, X, y, sample_id))
             events += bank.keep_budget(sample_id)
         elif verdict == "reject":
             message = "neither a new slot nor the old one would answer the labels better"
             events.append(Event("rejected", sample_id, message, None, trial.accuracies()))
-        now = {"grow": trial.candidate.number, "adapt": trial.host}.get(verdict)
+        now = {"grow": trial.candidate.number, "adapt": trial.host, "keep": trial.host}.get(verdict)
         self._policy.on_verdict(verdict, now, has_room)
         return events
 

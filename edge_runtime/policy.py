@@ -14,6 +14,7 @@ no clock: times come in as arguments. Every threshold is in `thresholds`.
                on trial                                      nothing helps              stable
                                                              a new slot helps           growing
                                                              an old one, adapted, does  adapting
+                                                             an old one answers anyway  stable
                                                              a new slot helps, but      full
                                                              there is no room
     growing    the new slot is filled with labels            a class has all it may     stable
@@ -42,7 +43,7 @@ __all__ = ["TABLE", "Policy", "PolicySettings"]
 
 State = Literal["learning", "stable", "suspect", "asking", "growing", "adapting", "full"]
 Cause = Literal[
-    "calibrated", "suspicion", "relief", "alarm", "calm", "grow", "adapt", "reject", "no room",
+    "calibrated", "suspicion", "relief", "alarm", "calm", "grow", "adapt", "keep", "reject", "no room",
     "filled", "room",
 ]  # fmt: skip
 LabelUse = Literal["learn", "hold", "collect", "decide"]
@@ -60,6 +61,7 @@ TABLE: Mapping[tuple[State, Cause], State] = {
     ("asking", "reject"): "stable",
     ("asking", "grow"): "growing",
     ("asking", "adapt"): "adapting",
+    ("asking", "keep"): "stable",
     ("asking", "no room"): "full",
     ("growing", "filled"): "stable",
     ("adapting", "filled"): "stable",
@@ -341,9 +343,9 @@ class Policy:
         """Go on after a verdict was carried out; `slot` is where the stream is now."""
         if verdict == "wait":
             return
-        if verdict != "reject":
+        if verdict in ("grow", "adapt"):
             self.moving = slot if verdict == "adapt" and self.is_gradual else None
-        if verdict == "reject" or not has_room:
+        if verdict in ("keep", "reject") or not has_room:
             self._rest = self.settings.rest_samples
         if slot is not None:
             self.slot = slot

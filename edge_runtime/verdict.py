@@ -1,4 +1,4 @@
-"""Wait, grow, adapt or reject: what a trial on held-out labels comes to. Values in, a word out.
+"""Wait, grow, adapt, keep, reject: what a trial on held-out labels comes to. Values in, a word out.
 
 Growing leaves the old slot as it was; adapting changes it in place. After a sudden change the old
 slot therefore has to be better beyond chance to be the one that learns; a domain that has moved, or
@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple
 
 from edge_runtime.thresholds import PolicySettings
 
-Verdict = Literal["wait", "grow", "adapt", "reject"]
+# "keep": the labels are the old slot's own, which may learn them; there was no drift to ask about.
+Verdict = Literal["wait", "grow", "adapt", "keep", "reject"]
 
 
 class Case(NamedTuple):
@@ -42,17 +43,10 @@ def judge(case: Case, settings: PolicySettings, *, is_last: bool) -> Verdict:
     >>> judge(Case(40, 0.6, 0.7, 0.7), PolicySettings(), is_last=False)
     'wait'
     >>> judge(Case(40, 1.0, 1.0, 1.0), PolicySettings(), is_last=False)
-    'reject'
+    'keep'
     """
     if case.n_labels < settings.first_trial_labels:
         return "reject" if is_last else "wait"
-    # Where what exists answers everything, more labels have nothing to decide.
-    is_cut_short = (
-        not is_last
-        and is_known(case.existing, settings)
-        and case.n_labels >= 2 * settings.first_trial_labels
-    )
-    is_last |= is_cut_short
     has_new_classes = case.new_share >= settings.new_class_share
     should_adapt = has_new_classes or _is_adapting_better(case, settings)
     if should_adapt and not is_last and _may_adapt_early(case, settings):
@@ -60,16 +54,14 @@ def judge(case: Case, settings: PolicySettings, *, is_last: bool) -> Verdict:
     if not should_adapt and _is_elsewhere(case) and _gains(case, settings, is_last):
         return "grow"
     if not is_last:
-        return "wait"
-    if has_new_classes:
-        return "adapt"
-    # Where nothing is wrong yet, labels are for when it is.
-    return "adapt" if case.adapted >= case.existing and not is_cut_short else "reject"
+        return "keep" if _has_nothing_to_gain(case, settings) else "wait"
+    return "adapt" if case.adapted >= case.existing or has_new_classes else "reject"
 
 
-def is_known(existing: float, settings: PolicySettings) -> bool:
-    """Whether nothing could be gained: what exists answers so many labels rightly."""
-    return existing + settings.growth_gain > 1
+def _has_nothing_to_gain(case: Case, settings: PolicySettings) -> bool:
+    """Whether what exists answers so many labels rightly that more have nothing to decide."""
+    is_enough = case.n_labels >= 2 * settings.first_trial_labels
+    return is_enough and case.existing + settings.growth_gain > 1
 
 
 def _misses_classes(case: Case, settings: PolicySettings) -> bool:

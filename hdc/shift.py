@@ -26,6 +26,8 @@ Means = npt.NDArray[np.float32]
 BITS = 1024
 # Samples at rest that make the reference, and from which on it says anything.
 KEPT, LEAST = 256, 64
+# Samples of one class in it at the most: sums of so many signs fit into a byte.
+MOST_OF_A_CLASS = 127
 # Samples by which the mean of all classes counts in the reference of one: it may have few.
 PRIOR = 10
 # Share by which each sample moves the recent mean: it is that of about the last twenty.
@@ -60,7 +62,7 @@ class MeanShift:
 
     def forget(self) -> None:
         """Forget what the domain was like at rest."""
-        self._sums: npt.NDArray[np.int16] = np.zeros((0, self.n_bits), np.int16)
+        self._sums: npt.NDArray[np.int8] = np.zeros((0, self.n_bits), np.int8)
         self._counts: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         self._count_all()
         self._recent: Means = np.zeros(self.n_bits, np.float32)
@@ -90,7 +92,7 @@ class MeanShift:
 
     def _count_all(self) -> None:
         self._n = int(self._counts.sum())
-        self._total: Means = self._sums.sum(axis=0, dtype=np.int64).astype(np.float32)
+        self._total: npt.NDArray[np.int16] = self._sums.sum(axis=0, dtype=np.int16)
 
     def _share(self, signs: Means, k: int) -> float:
         n = int(self._counts[k]) if k < len(self._counts) else 0
@@ -108,10 +110,11 @@ class MeanShift:
         if missing > 0:
             self._sums = np.pad(self._sums, ((0, missing), (0, 0)))
             self._counts = np.pad(self._counts, (0, missing))
-        self._sums[k] += signs.astype(np.int16)
-        self._counts[k] += 1
-        self._total += signs
-        self._n += 1
+        if self._counts[k] < MOST_OF_A_CLASS:
+            self._sums[k] += signs.astype(np.int8)
+            self._counts[k] += 1
+            self._total += signs.astype(np.int16)
+            self._n += 1
 
     def remove_class(self, k: int) -> None:
         """Forget a class; those behind it move up by one."""
@@ -122,7 +125,7 @@ class MeanShift:
 
     def n_bytes(self, n_classes: int) -> int:
         """Bytes that it has with so many classes: its room from the start."""
-        return n_classes * (2 * self.n_bits + 8) + 8 * self.n_bits + self.n_bits // 8
+        return n_classes * (self.n_bits + 8) + 6 * self.n_bits + self.n_bits // 8
 
     # -- state ------------------------------------------------------------------------------
 
@@ -152,9 +155,14 @@ class MeanShift:
                 f"reference of {sums.shape} for {len(counts)} classes, recent mean of "
                 f"{recent.shape}: expected {n_bits} bits"
             )
-        if (counts < 0).any() or counts.sum() > KEPT or not np.isfinite(recent).all():
+        are_counts = (counts >= 0).all() and (counts <= MOST_OF_A_CLASS).all()
+        if not are_counts or counts.sum() > KEPT or not np.isfinite(recent).all():
             raise ValueError("reference has counts or means that no samples can have made")
-        shift._sums, shift._counts = np.array(sums, np.int16), np.array(counts, np.int64)
+        if sums.dtype != np.int8 or (np.abs(sums.astype(np.int16)) > counts[:, None]).any():
+            raise ValueError(
+                f"reference has sums of {sums.dtype} that no such counts can have made"
+            )
+        shift._sums, shift._counts = sums.copy(), np.array(counts, np.int64)
         shift._count_all()
         shift._recent = np.array(recent, np.float32)
         shift._last = np.array(last, np.uint64) if len(last) else None

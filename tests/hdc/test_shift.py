@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hdc.shift import BITS, KEPT, LEAST, MeanShift
+from hdc.shift import BITS, KEPT, LEAST, MOST_OF_A_CLASS, MeanShift
 
 Words = npt.NDArray[np.uint64]
 N_CLASSES = 4
@@ -94,6 +94,15 @@ def test_memory_is_what_it_says_and_the_state_goes_on_alike(
         np.testing.assert_array_equal(array, again.to_state()[name], err_msg=name)
 
 
+def test_one_class_fills_no_more_than_its_part() -> None:
+    shift = MeanShift()
+    for bits in words(np.zeros(300, np.int64), 14):
+        shift.take(bits, 0)
+    assert shift.to_state()["counts"].tolist() == [MOST_OF_A_CLASS]
+    shift.take(words(np.ones(1, np.int64), 15)[0], 1)
+    assert shift.to_state()["counts"].tolist() == [MOST_OF_A_CLASS, 1]
+
+
 def test_a_class_that_is_forgotten_leaves_no_trace() -> None:
     shift = at_rest()
     before = shift.to_state()
@@ -107,7 +116,10 @@ def test_a_class_that_is_forgotten_leaves_no_trace() -> None:
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
-        ("sums", np.zeros((1, 64), np.int16)),
+        ("sums", np.zeros((1, 64), np.int8)),
+        ("sums", np.zeros((4, BITS), np.int16)),
+        ("sums", np.full((4, BITS), 127, np.int8)),
+        ("counts", np.array([0, 0, 0, 128])),
         ("counts", np.array([-1, 1, 1, 1])),
         ("counts", np.full(4, 10_000)),
         ("recent", np.full(BITS, np.nan, np.float32)),
