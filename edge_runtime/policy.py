@@ -43,8 +43,8 @@ __all__ = ["TABLE", "Policy", "PolicySettings"]
 
 State = Literal["learning", "stable", "suspect", "asking", "growing", "adapting", "full"]
 Cause = Literal[
-    "calibrated", "suspicion", "relief", "alarm", "calm", "grow", "adapt", "keep", "reject", "no room",
-    "filled", "room",
+    "calibrated", "suspicion", "relief", "alarm", "calm", "grow", "adapt", "keep", "reject",
+    "no room", "filled", "room",
 ]  # fmt: skip
 LabelUse = Literal["learn", "hold", "collect", "decide"]
 
