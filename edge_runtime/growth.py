@@ -104,14 +104,19 @@ class Growth:
         if self._policy.state == "full" and sample_id % ROOM_EVERY == 0:
             if bank.could_grow():
                 self._policy.on_room()
-        elif self._policy.state != "asking" and self._collected is not None:
-            for x, k, (_, slot) in zip(
-                self._collected.X, self._collected.y, self._answered, strict=True
-            ):
-                bank.get(slot).learn(x, int(k))
-            self._drop()
-            return bank.keep_budget(sample_id)
+        elif self._policy.state != "asking":
+            return self.settle(bank, sample_id)
         return []
+
+    def settle(self, bank: SlotBank, sample_id: int) -> list[Event]:
+        """Have what was collected learned by the slots that answered it: no trial is to come."""
+        if self._collected is None:
+            return []
+        collected, answered = self._collected, self._answered
+        for x, k, (_, slot) in zip(collected.X, collected.y, answered, strict=True):
+            bank.get(slot).learn(x, int(k))
+        self._drop()
+        return bank.keep_budget(sample_id)
 
     def decide(self, bank: SlotBank, sample_id: int) -> list[Event]:
         """Put what was collected on trial; go on collecting if the verdict is to wait."""

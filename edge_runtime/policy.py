@@ -10,6 +10,7 @@ no clock: times come in as arguments. Every threshold is in `thresholds`.
     suspect    labels are held back from slots               it is gone: they are       stable
                                                              learned after all
     stable, suspect, growing, adapting, full                 the alarm rings            asking
+    asking     what came is learned where it was answered    another drift comes        asking
     asking     labels are asked for, collected, and put      the strangers have ended   stable
                on trial                                      nothing helps              stable
                                                              a new slot helps           growing
@@ -57,6 +58,7 @@ TABLE: Mapping[tuple[State, Cause], State] = {
     ("growing", "alarm"): "asking",
     ("adapting", "alarm"): "asking",
     ("full", "alarm"): "asking",
+    ("asking", "alarm"): "asking",
     ("asking", "calm"): "stable",
     ("asking", "reject"): "stable",
     ("asking", "grow"): "growing",
@@ -85,6 +87,7 @@ class Policy:
         self._noticing = Noticing(settings)
         self._rest = self._elsewhere = self._suspected = 0
         self._since_alarm = self._n_trials = 0
+        self._calmest = 1.0  # least share of strangers while labels are asked for
 
     def _go(self, cause: Cause) -> None:
         """Take the step of the table; a cause that it does not name here leads to `stable`."""
@@ -121,6 +124,7 @@ class Policy:
         events = self._strange_event(sample_id, p_value, slot) if is_strange else []
         if self.state == "asking":
             self._noticing.take(answer, slot, is_learning=False, is_asking=True, shift=shift)
+            events += self._watch_further(sample_id, slot)
         else:
             events += self._watch(sample_id, answer, slot, shift)
         if self.state in ("asking", "growing", "adapting"):
@@ -165,6 +169,17 @@ class Policy:
         self._suspect()
         return events
 
+    def _watch_further(self, sample_id: int, slot: int) -> list[Event]:
+        """Raise the alarm again where another drift comes while one is being asked about."""
+        if self._since_alarm < self.settings.calm_window:
+            return []
+        share, n = self._noticing.strange_share, len(self._noticing.strange)
+        self._calmest = min(self._calmest, share)
+        if share - self._calmest < self.settings.filling_strangers:
+            return []
+        message = f"another one: {share:.0%} of the last {n} samples are strange"
+        return [self._alarm(sample_id, slot, message)]
+
     def _suspect(self) -> None:
         """Grow suspicious, or be relieved."""
         is_suspicious = self._noticing.is_unlike and not self._rest
@@ -190,6 +205,7 @@ class Policy:
             "suspected_samples": self._suspected,
         }
         self._go("alarm")
+        self._calmest = 1.0
         self._noticing.forget(with_strangers=False)
         return Event("drift", sample_id, message, slot, evidence)
 
@@ -299,6 +315,7 @@ class Policy:
             "slot": self.slot,
             "is_gradual": self.is_gradual,
             "moving": self.moving,
+            "calmest": self._calmest,
             "counts": [getattr(self, name) for name in COUNTS],
             "labelled": sorted(self.requests.labelled.items()),
             "unasked": self.requests.n_unasked,
@@ -317,6 +334,7 @@ class Policy:
             raise ValueError(f"state {saved['state']!r}, expected one of {get_args(State)}")
         self.state, self.slot = saved["state"], saved["slot"]
         self.is_gradual, self.moving = bool(saved["is_gradual"]), saved["moving"]
+        self._calmest = float(saved["calmest"])
         for name, count in zip(COUNTS, saved["counts"], strict=True):
             setattr(self, name, int(count))
         self.requests.labelled = Counter({int(k): int(n) for k, n in saved["labelled"]})

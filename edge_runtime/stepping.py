@@ -90,6 +90,8 @@ class Stepping(Learning):
             )
             events += noticed
             self._explain(noticed)
+            if any(event.kind == "drift" for event in noticed):  # what came was about another one
+                events += self._growth.settle(self.bank, sample_id)
             self._follow(x, answer, noticed)
             self._teach(x, answer)
         pending = PendingSample(x.copy(), answer.slot, answer.best, float(certainty), is_faulty)

@@ -261,3 +261,30 @@ def test_that_a_class_is_missing_needs_no_proof_beyond_chance() -> None:
     assert policy.judge(Case(20, 0.55, 0.65, 0.5, new_share=0.3)) == "wait"  # six labels of it
     assert policy.judge(Case(20, 0.55, 0.65, 0.5, new_share=0.45)) == "adapt"
     assert policy.judge(Case(20, 0.55, 0.57, 0.5, new_share=0.45)) == "wait"  # it helps too little
+
+
+def test_another_drift_while_one_is_being_asked_about_begins_anew() -> None:
+    policy = stable_policy()
+    for sample_id in range(500):  # a mild one: one in five is strange, the others are low
+        policy.observe(sample_id, answer(0.01 if sample_id % 5 == 0 else 0.3), 0)
+        if policy.state == "asking":
+            break
+    assert policy.state == "asking"
+    policy.on_label(sample_id, 0)
+    for later in range(1000, 1100):
+        policy.observe(later, answer(0.01 if later % 5 == 0 else 0.3), 0)
+    assert policy.requests.n_labels == 1
+    for later in range(2000, 2060):
+        events, _ = policy.observe(later, answer(0.002), 0)
+        if any(event.kind == "drift" for event in events):
+            break
+    assert policy.state == "asking"
+    assert policy.requests.n_labels == 0  # those of the first one are no evidence of the second
+    assert later < 2040
+
+
+def test_a_drift_that_shows_by_and_by_is_one_drift() -> None:
+    policy = asking_policy(drift_run_length=50.0)  # an early alarm, before the window is full
+    for sample_id in range(1000, 1300):
+        events, _ = policy.observe(sample_id, answer(0.002), 0)
+        assert not any(event.kind == "drift" for event in events)
