@@ -135,7 +135,7 @@ class DomainModel:
         residuals = []
         for k in np.unique(y):
             rows, n = Z[y == k], int(self.counts[k])
-            mean, m = rows.mean(axis=0), len(rows)
+            mean, m = rows.mean(axis=0, dtype=np.float64).astype(np.float32), len(rows)
             residuals.append(rows - mean)
             gap = mean - self.class_means[k]
             self.class_means[k] += gap * (m / (n + m))
@@ -509,17 +509,20 @@ def _leading_directions(rows: Matrix, rank: int) -> tuple[Vector, Matrix]:
     """Energies and unit directions, largest first, of the scatter ``rows.T @ rows``.
 
     Subspace iteration from a fixed random start (Halko, Martinsson and Tropp, SIAM Review 53,
-    2011): a few products with a thin matrix, where an SVD would cost ten times as much.
+    2011): a few products with a thin matrix, where an SVD would cost ten times as much. In double
+    precision: squaring the rows costs weak directions half their digits, and with float32 another
+    BLAS would give hypervectors of other bits.
     """
     n, d = rows.shape
     width = min(n, d, rank + OVERSAMPLING)
     start = np.random.default_rng(0).standard_normal((n, width), dtype=np.float32)
+    rows = rows.astype(np.float64)
     directions, _ = np.linalg.qr(rows.T @ start)
     for _ in range(POWER_STEPS if width < min(n, d) else 0):
         directions, _ = np.linalg.qr(rows.T @ (rows @ directions))
     projected = rows @ directions
-    energy, turn = np.linalg.eigh((projected.T @ projected).astype(np.float64))
+    energy, turn = np.linalg.eigh(projected.T @ projected)
     order = np.argsort(energy)[::-1][:rank]
     order = order[energy[order] > 1e-6 * max(float(energy[-1]), 1e-30)]
-    basis = (directions @ turn[:, order].astype(np.float32)).T
+    basis = (directions @ turn[:, order]).T
     return energy[order].astype(np.float32), np.ascontiguousarray(basis, np.float32)

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -124,6 +127,23 @@ def test_quantised_weights_have_the_same_bits_everywhere(golden):
 
 def test_a_replayed_stream_takes_the_same_decisions_everywhere(golden):
     decisions, scores = replay()
+    assert decisions == golden["decisions"]
+    np.testing.assert_allclose(scores, golden["scores"], rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernels", ["Prescott", "Haswell"])
+def test_other_kernels_of_the_blas_change_no_bit(golden, kernels):
+    """OpenBLAS can be told to sum as another processor would; other libraries do not listen."""
+    told = os.environ | {"OPENBLAS_CORETYPE": kernels}
+    code = (
+        "import json, tests.test_same_bits as t; "
+        "decisions, scores = t.replay(); print(json.dumps([decisions, scores.tolist()]))"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], env=told, check=True, capture_output=True, text=True
+    ).stdout
+    decisions, scores = json.loads(printed)
     assert decisions == golden["decisions"]
     np.testing.assert_allclose(scores, golden["scores"], rtol=0, atol=TOLERANCE)
 
