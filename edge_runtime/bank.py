@@ -234,7 +234,7 @@ class SlotBank:
         candidate = self.new_slot(host).start(X, y)
         return Trial(
             existing=existing,
-            adapted=self._adapted_accuracy(host, X, y, is_loose),
+            adapted=self.adapted_accuracy(host, X, y, is_loose=is_loose),
             grown=candidate.cross_accuracy,
             host=host.number,
             candidate=candidate,
@@ -257,14 +257,15 @@ class SlotBank:
         trial.derive_prototypes()
         n_classes = max(int(y.max()) + 1, int(canaries.y[rows].max()) + 1)
         before, after = (
-            np.mean(
-                slot.score(canaries.X[rows], n_classes).cosines.argmax(axis=1) == canaries.y[rows]
-            )
+            np.mean(slot.score(canaries.X[rows], n_classes).told.argmax(axis=1) == canaries.y[rows])
             for slot in (host, trial)
         )
         return bool(after >= before - LOOSENING_LOSS)
 
-    def _adapted_accuracy(self, host: Slot, X: Matrix, y: Classes, is_loose: bool) -> float:
+    def adapted_accuracy(
+        self, host: Slot, X: Matrix, y: Classes, *, is_loose: bool = False
+    ) -> float:
+        """Cross-fitted accuracy of a slot, had it learned (X, y)."""
         n_classes = max(int(y.max()) + 1, len(host.domain.counts))
         n_folds = min(self.settings.n_folds, len(y))
         fold = folds_of(y, n_folds, np.random.default_rng(self.seed))

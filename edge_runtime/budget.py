@@ -112,7 +112,7 @@ def make_room(bank: SlotBank, n_bytes: int = 0, n_slots: int = 0) -> list[Relief
     by_use = sorted(bank.slots, key=lambda slot: bank.usage.of(slot.number))
     for slot in by_use:
         if not bank.has_room(n_bytes):
-            slot.young = slot.parent = None
+            slot.mature()
     while not bank.has_room(n_bytes, n_slots):
         # A new slot is for where the stream is now; else that slot is not to be lost.
         spared = None if n_slots else bank.prior.last

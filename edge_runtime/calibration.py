@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_runtime.mixing import MixLosses
 from hdc.conformal import Calibration
 
 Scores = npt.NDArray[np.float64]
-
-DEFAULT_TEMPERATURE = 20.0
 
 
 class SlotCalibration:
@@ -26,7 +25,7 @@ class SlotCalibration:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self.temperature = DEFAULT_TEMPERATURE
+        self.mixing = MixLosses()
         self._centre = np.zeros(2)
         self._spread = np.ones(2)
         self._normality = Calibration(capacity)
@@ -34,12 +33,22 @@ class SlotCalibration:
     def __len__(self) -> int:
         return len(self._normality)
 
-    def fit(self, best_cosines: Scores, log_norms: Scores, temperature: float) -> None:
-        """Start anew from the held-out measurements of n known samples."""
+    def fit(
+        self,
+        best_cosines: Scores,
+        log_norms: Scores,
+        losses: Scores,
+        judged: npt.NDArray[np.int64],
+    ) -> None:
+        """Start anew from the held-out measurements of n known samples.
+
+        `losses` are those of every mix of prototypes and densities for samples of the classes
+        `judged`; see `mixing`.
+        """
         parts = np.stack([best_cosines, log_norms], axis=1)
         self._centre = parts.mean(axis=0)
         self._spread = np.maximum(parts.std(axis=0), 1e-6)
-        self.temperature = temperature
+        self.mixing.start(losses, judged)
         scores = self.nonconformity(best_cosines, log_norms)
         if len(scores) > self.capacity:  # labels may come sorted by class: keep some of each
             scores = scores[np.linspace(0, len(scores) - 1, self.capacity).astype(np.int64)]
@@ -66,25 +75,25 @@ class SlotCalibration:
     @property
     def n_bytes(self) -> int:
         """Bytes of the scores and their sorted copy, which have their room from the start."""
-        return 16 * self.capacity
+        return 16 * self.capacity + self.mixing.n_bytes
 
     def to_state(self) -> dict[str, npt.NDArray[Any]]:
         """Everything learned, as a flat dict of arrays."""
         _, arrays = self._normality.to_state()
-        frame = np.concatenate([self._centre, self._spread, [self.temperature]])
-        return {"frame": frame, "normality": arrays["scores"]}
+        frame = np.concatenate([self._centre, self._spread])
+        return {"frame": frame, "normality": arrays["scores"], **self.mixing.to_state()}
 
     @classmethod
     def from_state(cls, state: Mapping[str, npt.NDArray[Any]], capacity: int) -> SlotCalibration:
         """The calibration that `to_state` was called on."""
         frame, normality = state["frame"], state["normality"]
-        if frame.shape != (5,) or normality.ndim != 1 or not np.isfinite(frame).all():
+        if frame.shape != (4,) or normality.ndim != 1 or not np.isfinite(frame).all():
             raise ValueError(
                 f"calibration has a frame of shape {frame.shape} and scores of shape "
-                f"{normality.shape}, expected (5,), finite, and (n,)"
+                f"{normality.shape}, expected (4,), finite, and (n,)"
             )
         restored = cls(capacity)
         restored._centre, restored._spread = frame[:2].copy(), frame[2:4].copy()
-        restored.temperature = float(frame[4])
+        restored.mixing = MixLosses.from_state(state)
         restored._normality.add(normality)
         return restored

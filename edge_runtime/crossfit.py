@@ -15,24 +15,30 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.labelled import Classes, Matrix
+from edge_runtime.mixing import (
+    LARGEST_LOSS,
+    MIXES,
+    N_ALIKE,
+    Mix,
+    combined,
+    losses_of,
+    prototype_logs,
+)
 
 if TYPE_CHECKING:
     from edge_runtime.slots import Scores, Slot
 
 Bools = npt.NDArray[np.bool_]
 
-TEMPERATURES = (5.0, 10.0, 20.0, 40.0, 80.0)
-# With this one prototypes leave the answer to the adaptor, where that is better still.
-LEAST = 2.5
 # Shares of the isotropic covariance, the one for few labels first: with 2,000 labels 1,456 features
 # of pictures want 0.3, and 432 of sounds a tenth of it.
-SHRINKAGES = (0.3, 0.1, 0.03, 0.01, 0.003)
-# Labels below which the first of them is taken.
+SHRINKAGES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+# Labels below which the first of them is taken, and no weight is given to densities.
 MIN_SHRINKAGE_LABELS = 200
 # Labels below which no adaptor is tried: prototypes need fewer.
 MIN_ADAPTOR_LABELS = 40
 # Held-out labels that are enough to judge an adaptor by; fitting one is what takes the time.
-ADAPTOR_JUDGES = 400
+ADAPTOR_JUDGES = 800
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,8 @@ class CrossFit:
 
     best_cosines: Scores
     log_norms: Scores
-    temperature: float
+    losses: Scores  # (n_judged, len(MIXES)) of every mix, see `mixing`
+    judged: Classes  # (n_judged,) true classes of the samples that these are of
     shrinkage: float
     accuracy: float
     adaptor_helps: bool
@@ -63,6 +70,7 @@ class _HeldOut:
     """What was said of samples by slots that had not seen them, for each of `SHRINKAGES` tried."""
 
     cosines: Scores  # (n_shrinkages, n, n_classes)
+    densities: Scores  # (n_shrinkages, n, n_classes)
     log_norms: Scores  # (n_shrinkages, n)
     adaptors: list[tuple[Bools, Classes, Scores]]  # rows, classes known, log-probabilities of them
 
@@ -70,23 +78,22 @@ class _HeldOut:
 def cross_fit(slot: Slot, X: Matrix, y: Classes) -> CrossFit:
     """Held-out results of a labelled batch under slots like `slot`; `slot` is not changed."""
     held = _hold_out(slot, X, y)
-    at, alone_at = _best_fit(held, y)
-    prototype_logs = log_softmax(alone_at * held.cosines[at])
-    right, temperature, helps = np.argmax(prototype_logs, axis=1) == y, alone_at, False
+    of_each = [_losses(held, at, y) for at in range(len(held.cosines))]
+    at = int(np.argmin([losses.mean(axis=0).min() for losses in of_each]))
+    losses, judged, helps = of_each[at], np.ones(len(y), np.bool_), False
+    right = _is_right(_logs(held, at, _best_of(losses)), y)
     if held.adaptors:
         judged = np.any([rows for rows, _, _ in held.adaptors], axis=0)
-        alone, both, mostly = (
-            np.argmax(logs[judged], axis=1) == y[judged]
-            for logs in (prototype_logs, *(_with_adaptors(held, at, t) for t in (alone_at, LEAST)))
-        )
-        if _is_better(mostly, both):
-            both, temperature = mostly, LEAST
-        helps = _is_better(both, alone)
-        right, temperature = (both, temperature) if helps else (right, alone_at)
+        losses, of_both = losses[judged], _losses(held, at, y, judged, with_adaptors=True)
+        helps = _is_better(of_both, losses)
+        if helps:
+            losses = of_both
+            right = _is_right(_with_adaptors(held, at, _best_of(losses)), y)
     return CrossFit(
         best_cosines=held.cosines[at].max(axis=1),
         log_norms=held.log_norms[at],
-        temperature=temperature,
+        losses=losses,
+        judged=y[judged],
         shrinkage=SHRINKAGES[at],
         accuracy=float(np.mean(right)),
         adaptor_helps=helps,
@@ -100,6 +107,7 @@ def _hold_out(slot: Slot, X: Matrix, y: Classes) -> _HeldOut:
     n_folds = min(slot.settings.n_folds, n) if n > 1 else 0
     fold = folds_of(y, max(n_folds, 1), np.random.default_rng(slot.seed))
     cosines = np.full((len(shrinkages), n, n_classes), -1.0)
+    densities = np.full(cosines.shape, -np.inf)
     log_norms, adaptors, n_judged = np.zeros(cosines.shape[:2]), [], 0
     for held in range(n_folds):
         test, train = fold == held, fold != held
@@ -109,55 +117,61 @@ def _hold_out(slot: Slot, X: Matrix, y: Classes) -> _HeldOut:
             part.shrink(shrinkage)
             scores = part.score(X[test], n_classes)
             cosines[s, test], log_norms[s, test] = scores.cosines, scores.log_norms
+            densities[s, test, : len(part.domain.counts)] = part.densities(X[test])
         is_wanted = n >= MIN_ADAPTOR_LABELS and n_judged < ADAPTOR_JUDGES
         if is_wanted and len(np.unique(y[train])) > 1:
             adaptor = part.fit_adaptor(X[train], y[train])
             adaptors.append((test, adaptor.classes_, part.adaptor_logs(adaptor, X[test])))
             n_judged += int(test.sum())
-    return _HeldOut(cosines, log_norms, adaptors)
+    return _HeldOut(cosines, densities, log_norms, adaptors)
 
 
-def _best_fit(held: _HeldOut, y: Classes) -> tuple[int, float]:
-    """Which shrinkage and temperature of prototypes make the true classes most likely."""
-    choices = [(s, t) for s in range(len(held.cosines)) for t in TEMPERATURES]
-    return max(choices, key=lambda c: _fit_of(log_softmax(c[1] * held.cosines[c[0]]), y))
+def _losses(
+    held: _HeldOut,
+    at: int,
+    y: Classes,
+    rows: Bools | slice = slice(None),
+    *,
+    with_adaptors: bool = False,
+) -> Scores:
+    """Losses (n, len(MIXES)) of all mixes on some rows, with one of `SHRINKAGES`."""
+    can_weigh = len(y) >= MIN_SHRINKAGE_LABELS
+    answer = _with_adaptors if with_adaptors else _logs
+    losses = np.full((len(y[rows]), len(MIXES)), LARGEST_LOSS)
+    for m, mix in enumerate(MIXES):
+        if mix.density_weight and not can_weigh:
+            continue
+        if m % N_ALIKE and not with_adaptors:
+            losses[:, m] = losses[:, m - 1]
+        else:
+            losses[:, m] = losses_of(answer(held, at, mix)[rows], y[rows])
+    return losses
 
 
-def _with_adaptors(held: _HeldOut, at: int, temperature: float) -> Scores:
-    logs = log_softmax(temperature * held.cosines[at])
+def _best_of(losses: Scores) -> Mix:
+    return MIXES[int(np.argmin(losses.mean(axis=0)))]
+
+
+def _logs(held: _HeldOut, at: int, mix: Mix) -> Scores:
+    return prototype_logs(held.cosines[at], held.densities[at], mix)
+
+
+def _with_adaptors(held: _HeldOut, at: int, mix: Mix) -> Scores:
+    logs = _logs(held, at, mix)
     for rows, known, of_adaptor in held.adaptors:
-        logs[rows] = combined(logs[rows], known, of_adaptor)
+        logs[rows] = combined(logs[rows], known, of_adaptor, mix.adaptor_weight)
     return logs
 
 
-def combined(prototype_logs: Scores, known: Classes, adaptor_logs: Scores) -> Scores:
-    """Log-probabilities (n, n_classes) of prototypes and an adaptor of the classes `known`.
+def _is_right(logs: Scores, y: Classes) -> Bools:
+    return np.asarray(np.argmax(logs, axis=1) == y)
 
-    Among those both have a say; what the prototypes give to classes that the adaptor has never
-    met, it cannot take away.
+
+def _is_better(new: Scores, old: Scores) -> bool:
+    """Whether the best mix of `new` losses (n, len(MIXES)) is less than that of `old`.
+
+    By more than a standard error of the mean difference: an adaptor may not help by luck, nor need
+    certainty.
     """
-    logs = prototype_logs.copy()
-    ours = prototype_logs[:, known]
-    mass = np.logaddexp.reduce(ours, axis=1, keepdims=True)
-    logs[:, known] = mass + log_softmax(ours + adaptor_logs)
-    return logs
-
-
-def log_softmax(logits: Scores) -> Scores:
-    """Logarithms of probabilities along the last axis."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
-
-
-def _is_better(new: Bools, old: Bools) -> bool:
-    """Whether `new` is right where `old` is wrong more often than the reverse, beyond chance.
-
-    McNemar's test at one standard error: an adaptor may not help by luck, nor need certainty.
-    """
-    wins, losses = int(np.sum(new & ~old)), int(np.sum(old & ~new))
-    return wins - losses > math.sqrt(wins + losses)
-
-
-def _fit_of(log_probabilities: Scores, y: Classes) -> float:
-    """Mean log-probability of the true class."""
-    return float(log_probabilities[np.arange(len(y)), y].mean())
+    gains = old[:, np.argmin(old.mean(axis=0))] - new[:, np.argmin(new.mean(axis=0))]
+    return bool(gains.mean() > 0.5 * gains.std() / math.sqrt(len(gains)))

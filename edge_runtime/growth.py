@@ -146,14 +146,15 @@ class Growth:
             and bank.may_loosen(host, X, y)
         )
         trial = bank.try_out(host, X, y, existing, is_loose=has_moved)
-        if has_moved and trial.grown > trial.adapted:
-            trial = replace(trial, adapted=trial.grown, is_renewal=True)
+        if has_moved:
+            trial = self._least_loss(bank, trial, host, X, y)
         case = Case(
             n_labels=len(y),
             **trial.accuracies(),
             new_share=float(is_new.mean()),
             stated=host.cross_accuracy,
             has_moved=has_moved,
+            among=accuracy_among(host, X, y),
         )
         verdict = self._policy.judge(case)
         events: list[Event] = []
@@ -176,6 +177,15 @@ class Growth:
         now = {"grow": trial.candidate.number, "adapt": trial.host, "keep": trial.host}.get(verdict)
         self._policy.on_verdict(verdict, now, has_room)
         return events
+
+    def _least_loss(self, bank: SlotBank, trial: Trial, host: Slot, X: Matrix, y: Classes) -> Trial:
+        """The trial of a domain that has moved, with as little of it forgotten as will do."""
+        firm = bank.adapted_accuracy(host, X, y)
+        if firm >= max(trial.adapted, trial.grown):
+            return replace(trial, adapted=firm, is_loose=False)
+        if trial.grown > trial.adapted:
+            return replace(trial, adapted=trial.grown, is_renewal=True)
+        return trial
 
     def _grow(self, bank: SlotBank, trial: Trial, sample_id: int) -> list[Event]:
         self.before_growing()
@@ -285,6 +295,13 @@ def new_to(counts: Classes, y: Classes) -> npt.NDArray[np.bool_]:
     met = counts[counts > 0]
     is_newer = padded[y] <= max(HARDLY_KNOWN, NEWER_SHARE * met.mean() if len(met) else 0.0)
     return np.asarray(is_newer if is_newer.mean() >= 0.5 else padded[y] <= HARDLY_KNOWN)
+
+
+def accuracy_among(slot: Slot, X: Matrix, y: Classes) -> float:
+    """Accuracy of a slot on labelled samples, had it to tell apart their classes alone."""
+    classes = np.unique(y)
+    logs = slot.score(X, max(int(classes[-1]) + 1, len(slot.domain.counts))).told
+    return float(np.mean(classes[np.argmax(logs[:, classes], axis=1)] == y))
 
 
 def covers(counts: Classes, y: Classes) -> bool:

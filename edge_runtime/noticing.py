@@ -103,9 +103,11 @@ class Noticing:
 
     @property
     def is_slow(self) -> bool | None:
-        """Whether samples were off together long before, if less; None where they are not."""
-        if self.is_blind or 2 * self.shift < self.settings.shift:
+        """Whether samples are off together, and were so long before, if less; None if unknown."""
+        if self.is_blind:
             return None
+        if self.shift < self.settings.shift:
+            return False  # some are strange, but the domain is where it was
         before = list(self.shifts)[: self.settings.gradual_samples]
         return sum(before) / len(before) >= self.settings.slow_share * self.shift
 

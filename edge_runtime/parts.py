@@ -20,6 +20,7 @@ from edge_runtime.features import FeatureReader
 from edge_runtime.growth import MAX_COLLECTED, Growth
 from edge_runtime.guard import Guard
 from edge_runtime.journal import Journal, LostLabels
+from edge_runtime.labelled import bytes_of_rows
 from edge_runtime.pending import PendingSamples
 from edge_runtime.policy import Policy, PolicySettings
 from edge_runtime.records import Event, Label
@@ -186,7 +187,8 @@ class RuntimeParts:
     def _reserved_bytes(self) -> int:
         """Bytes that buffers outside the slots may come to need."""
         d, held = self._reader.n_features, self._policy.settings.held_labels
-        waiting = 4 * d * (self.options["pending_samples"] + held) + (2 * d + 8) * MAX_COLLECTED
+        waiting = 4 * d * (self.options["pending_samples"] + held)
+        waiting += bytes_of_rows(MAX_COLLECTED, d)
         return int(waiting + Guard.most_bytes(self._policy.settings, d))
 
     def status(self) -> Mapping[str, Any]:

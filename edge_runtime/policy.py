@@ -152,7 +152,7 @@ class Policy:
         if self._elsewhere >= self.settings.switch_samples:
             message = f"{self._elsewhere} samples in a row belong to slot {slot}"
             events.append(Event("known", sample_id, message, slot, {"previous": self.slot}))
-            self.slot, self._elsewhere = slot, 0
+            self.slot, self._elsewhere, self._suspected = slot, 0, 0
         self._rest = max(self._rest - 1, 0)
         is_at_rest = self.state in ("stable", "suspect", "full")
         is_alarm = self._noticing.take(answer, slot, is_learning=not is_at_rest, shift=shift)
@@ -192,8 +192,8 @@ class Policy:
     def _alarm(self, sample_id: int, slot: int, message: str, is_by_labels: bool = False) -> Event:
         share = self._noticing.strange_share
         is_slow = self._noticing.is_slow
-        if is_slow is None:  # not by its shift: then by how long it was suspected
-            is_slow = self._suspected >= self.settings.gradual_samples
+        if is_slow is None:  # then by how long it was suspected, of the slot where the stream is
+            is_slow = slot == self.slot and self._suspected >= self.settings.gradual_samples
         is_still_near = share < self.settings.filling_strangers
         # Where samples look as ever, and labels alone are odd, nothing has moved.
         self.is_gradual = not is_by_labels and ((is_slow and is_still_near) or slot == self.moving)

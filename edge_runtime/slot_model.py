@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.calibration import SlotCalibration
-from edge_runtime.crossfit import SHRINKAGES, combined, log_softmax
+from edge_runtime.crossfit import SHRINKAGES
 from edge_runtime.following import Follower
-from edge_runtime.labelled import Classes, LabelledSet, Matrix
+from edge_runtime.labelled import WIDE, Classes, LabelledSet, Matrix
 from edge_runtime.lifting import Lift
+from edge_runtime.mixing import combined, prototype_logs
 from edge_runtime.rehearsal import ClassMix
 from edge_runtime.self_training import SelfTraining
 from hdc.hypervector import hamming
@@ -35,6 +36,9 @@ Scores = npt.NDArray[np.float64]
 
 # Bytes that labels of a young slot may take in any case: a few measures can be kept for long.
 YOUNG_BYTES = 2**17
+# Rates at which a fitted adaptor goes on learning, one label at a time: at full rates, the last few
+# labels would count as much as all that were fitted.
+STREAM_RATE = 0.3
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class SlotSettings:
     tap_widths: tuple[int, ...]
     n_dims: int = 8192
     rank: int = 128
-    young_labels: int = 1024  # labels that a slot keeps while it is young
+    young_labels: int = 1024  # float16 labels that a slot keeps while it is young; twice as int8
     calibration_scores: int = 1024  # scores kept to rank a new sample against
     hidden: tuple[int, ...] = (128,)
     loss: str = "cross_entropy"  # as good as l2 on PACS, better where classes are subtle
@@ -55,7 +59,10 @@ class SlotSettings:
     @property
     def most_young(self) -> int:
         """Labels that a slot keeps while it is young: more where each takes few bytes."""
-        return max(self.young_labels, YOUNG_BYTES // (2 * sum(self.tap_widths) + 8))
+        width = sum(self.tap_widths)
+        if width >= WIDE:
+            return 2 * self.young_labels
+        return max(self.young_labels, YOUNG_BYTES // (2 * width + 8))
 
 
 @dataclass(frozen=True)
@@ -117,7 +124,9 @@ class SlotModel:
             epochs=self.settings.epochs,
             random_state=self.seed,
         )
-        return adaptor.fit(self.domain.standardise(self.lift(X)), y)
+        adaptor.fit(self.domain.standardise(self.lift(X)), y)
+        adaptor.set_params(learning_rate=STREAM_RATE, hidden_learning_rate=STREAM_RATE)
+        return adaptor
 
     def copy_domain(self) -> Self:
         """A slot with a copy of the domain and calibration, to try something out on."""
@@ -187,12 +196,12 @@ class SlotModel:
         squares = self.domain.whitened_squares(framed)
         log_norms = 0.5 * np.log(np.maximum(squares, 1e-30))
         nonconformity = self.calibration.nonconformity(cosines.max(axis=1), log_norms)
-        log_probabilities = self._log_probabilities(framed.Z, cosines, known)
+        log_probabilities = self._log_probabilities(framed, cosines, known)
         told = log_probabilities
         if self.taught is not None:
             taught = cosines.copy()
             taught[:, known] = self._cosines(bits, self._taught_bits[known])
-            log_probabilities = self._log_probabilities(framed.Z, taught, known)
+            log_probabilities = self._log_probabilities(framed, taught, known)
         return SlotScores(
             cosines=cosines,
             log_norms=log_norms,
@@ -206,17 +215,25 @@ class SlotModel:
     def _cosines(self, bits: npt.NDArray[np.uint64], prototypes: npt.NDArray[np.uint64]) -> Scores:
         return np.asarray(np.cos(np.pi / self.settings.n_dims * hamming(bits, prototypes)))
 
-    def _log_probabilities(self, Z: Matrix, cosines: Scores, known: Classes) -> Scores:
+    def densities(self, X: Matrix) -> Scores:
+        """Gaussian log-densities (n, n_classes) of features (n, d); -inf of unknown classes."""
+        return self.domain.log_likelihoods(self.domain.frame(self.corrected(X)))
+
+    def _log_probabilities(self, framed: Framed, cosines: Scores, known: Classes) -> Scores:
         """Of prototypes and adaptor; classes that are not known get almost nothing."""
+        mix, densities = self.calibration.mixing.best, None
+        if mix.density_weight:
+            densities = self.domain.log_likelihoods(framed)[:, known]
         logits = np.full(cosines.shape, -30.0)
-        logits[:, known] = log_softmax(self.calibration.temperature * cosines[:, known])
+        logits[:, known] = prototype_logs(cosines[:, known], densities, mix)
         if self.adaptor is not None:
-            return combined(logits, self.adaptor.classes_, _log_of(self.adaptor, Z))
+            of_adaptor = log_of(self.adaptor, framed.Z)
+            return combined(logits, self.adaptor.classes_, of_adaptor, mix.adaptor_weight)
         return logits
 
     def adaptor_logs(self, adaptor: TargetProjectionClassifier, X: Matrix) -> Scores:
         """What an adaptor trained in this slot's frame says of features: log-probabilities."""
-        return _log_of(adaptor, self.domain.standardise(self.lift(X)))
+        return log_of(adaptor, self.domain.standardise(self.lift(X)))
 
     def labelled(self) -> dict[int, int]:
         """Labels of each class that it knows."""
@@ -229,6 +246,6 @@ class SlotModel:
         return self.domain.is_compressed
 
 
-def _log_of(adaptor: TargetProjectionClassifier | QuantisedClassifier, Z: Matrix) -> Scores:
+def log_of(adaptor: TargetProjectionClassifier | QuantisedClassifier, Z: Matrix) -> Scores:
     """Log-probabilities, none below that of one in a million."""
     return np.asarray(np.log(np.maximum(adaptor.predict_proba(Z), 1e-6)))

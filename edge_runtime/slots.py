@@ -18,10 +18,10 @@ from edge_runtime.crossfit import cross_fit
 from edge_runtime.labelled import Classes, LabelledSet, Matrix
 from edge_runtime.lifting import Lift
 from edge_runtime.self_training import ENOUGH_LABELS, SelfTraining
-from edge_runtime.slot_model import Scores, SlotModel, SlotScores, SlotSettings
+from edge_runtime.slot_model import Scores, SlotModel, SlotScores, SlotSettings, log_of
 from hdc.projection import SignedHadamard
 from hdc.shift import MeanShift
-from hdc.subspace import DomainModel
+from hdc.subspace import DomainModel, Framed
 
 __all__ = ["Scores", "Slot", "SlotScores", "SlotSettings"]
 
@@ -44,7 +44,8 @@ class Slot(SlotModel):
             self.lift = self.lift.fitted(X)
         result = cross_fit(self, X, y)
         self.fit_domain(X, y, result.shrinkage)
-        self.calibration.fit(result.best_cosines, result.log_norms, result.temperature)
+        measured = result.best_cosines, result.log_norms
+        self.calibration.fit(*measured, result.losses, result.judged)
         self.adaptor = self.fit_adaptor(X, y) if result.adaptor_helps else None
         self._forget_taught()
         self._forget_rest(len(y))
@@ -78,6 +79,7 @@ class Slot(SlotModel):
         x = self.corrected(x[None])[0]
         framed = self.domain.frame(x[None])
         scores = self.score_framed(framed, max(k + 1, len(self.domain.counts)))
+        self._learn_mix(framed, scores, k)
         self.moved.add(k)
         if self.domain.update(x, k) or k >= len(self._bits):
             self.derive_prototypes()
@@ -86,6 +88,17 @@ class Slot(SlotModel):
             self._derive_taught()
         self.calibration.add(float(scores.nonconformity[0]))
         self._teach_adaptor(self.domain.standardise(x[None]), k)
+
+    def _learn_mix(self, framed: Framed, scores: SlotScores, k: int) -> None:
+        """Learn what prototypes and densities are worth, of a sample that is to be learned yet."""
+        known = np.flatnonzero(self.domain.counts)
+        if self.young is not None or k not in known or self.is_quantised:
+            return
+        of_adaptor = None
+        if self.adaptor is not None:
+            of_adaptor = self.adaptor.classes_, log_of(self.adaptor, framed.Z)
+        densities = self.domain.log_likelihoods(framed)
+        self.calibration.mixing.take(k, scores.cosines, densities, known, of_adaptor)
 
     def _teach_adaptor(self, z: Matrix, k: int) -> None:
         """Let the adaptor learn a standardised sample beside those that it must not unlearn."""
@@ -105,6 +118,20 @@ class Slot(SlotModel):
         else:
             rehearsed = self.domain.draw(others, rng)
         self.adaptor.partial_fit(np.concatenate([z, rehearsed]), np.array([k, *others]))
+
+    def mature(self) -> None:
+        """Let go of the labels of its youth, after a last fit to all of them.
+
+        An adaptor that it did not have is not kept where it takes more than they did.
+        """
+        if self.young is None:
+            return
+        before = self.n_bytes
+        if len(self.young) > self._n_fitted:
+            self.fit(self.young.X, self.young.y)
+        self.young = self.parent = None
+        if self.n_bytes > before:
+            self.adaptor = None
 
     def learn_batch(self, X: Matrix, y: Classes) -> None:
         """Learn labelled samples of this domain: at once while it is young, or one by one."""
@@ -188,6 +215,7 @@ class Slot(SlotModel):
         if self.taught is not None:
             self.taught.remove_class(k)
         self.mean_shift.remove_class(k)
+        self.calibration.mixing.remove_class(k)
         if self.young is not None:
             self.young = self.young.without_class(k)
             if len(self.young):
@@ -208,6 +236,7 @@ class Slot(SlotModel):
 
         self.young = self.parent = None
         self.domain.compress()
+        self.calibration.mixing.freeze()
         if self.adaptor is not None and not isinstance(self.adaptor, QuantisedClassifier):
             self.adaptor = QuantisedClassifier.of(self.adaptor, "int8")
         self.derive_prototypes()

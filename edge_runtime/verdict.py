@@ -26,6 +26,12 @@ class Case(NamedTuple):
     new_share: float = 0.0  # labels whose class the old slot hardly knows
     stated: float = 1.0  # accuracy of the old slot on its own domain; NaN if it has never been said
     has_moved: bool = False  # whether the domain of the old slot has moved a little
+    among: float = 0.0  # of the old slot's answers, had it known the labels' classes alone
+
+    @property
+    def known(self) -> float:
+        """Accuracy without learning: a new slot would tell apart the labels' classes alone too."""
+        return max(self.existing, self.among)
 
     @property
     def standard_error(self) -> float:
@@ -97,9 +103,9 @@ def _is_elsewhere(case: Case) -> bool:
     Otherwise it is no other domain: a slot that knows these classes alone would merely have less to
     tell apart.
     """
-    return math.isnan(case.stated) or case.existing + case.standard_error < case.stated
+    return math.isnan(case.stated) or case.known + case.standard_error < case.stated
 
 
 def _gains(case: Case, settings: PolicySettings, is_last: bool) -> bool:
     early = settings.early_confidence * case.standard_error
-    return case.grown >= case.existing + (settings.growth_gain if is_last else early)
+    return case.grown >= case.known + (settings.growth_gain if is_last else early)

@@ -14,6 +14,7 @@ from edge_runtime.crossfit import folds_of
 from edge_runtime.errors import LabelError
 from edge_runtime.guard import Guard
 from edge_runtime.labelled import LabelledSet
+from edge_runtime.mixing import MIXES
 from edge_runtime.pending import PendingSample, PendingSamples
 from edge_runtime.policy import PolicySettings
 from edge_runtime.reference import References
@@ -64,10 +65,15 @@ def test_pending_samples_are_bounded_and_the_oldest_goes_first(capacity: int, n:
         pending.get(-1)
 
 
+def losses(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of every mix for n samples of two classes; the eighth mix is the best."""
+    return np.where(np.arange(len(MIXES)) == 7, 0.1, np.ones((n, 1))), np.arange(n) % 2
+
+
 def test_a_calibration_ranks_among_known_samples() -> None:
     rng = np.random.default_rng(0)
     calibration = SlotCalibration(capacity=200)
-    calibration.fit(rng.normal(size=1000), rng.normal(size=1000), temperature=10.0)
+    calibration.fit(rng.normal(size=1000), rng.normal(size=1000), *losses(1000))
     assert len(calibration) == 200
     fresh = calibration.nonconformity(rng.normal(size=4000), rng.normal(size=4000))
     assert np.mean(calibration.p_values(fresh) <= 0.1) == pytest.approx(0.1, abs=0.05)
@@ -77,11 +83,11 @@ def test_a_calibration_ranks_among_known_samples() -> None:
 
 def test_a_calibration_survives_its_state_and_refuses_another_shape() -> None:
     calibration = SlotCalibration(capacity=50)
-    calibration.fit(np.linspace(0, 1, 40), np.linspace(1, 2, 40), temperature=40.0)
+    calibration.fit(np.linspace(0, 1, 40), np.linspace(1, 2, 40), *losses(40))
     again = SlotCalibration.from_state(calibration.to_state(), 50)
     values = np.linspace(-3, 3, 9)
     np.testing.assert_array_equal(again.p_values(values), calibration.p_values(values))
-    assert again.temperature == 40.0
+    assert again.mixing.best == calibration.mixing.best == MIXES[7]
     broken = {**calibration.to_state(), "frame": np.full(5, np.nan)}
     with pytest.raises(ValueError, match="finite"):
         SlotCalibration.from_state(broken, 50)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime import EdgeRuntime
-from edge_runtime.crossfit import combined, log_softmax
 from edge_runtime.growth import covers, new_to
+from edge_runtime.mixing import combined, log_softmax
 from edge_runtime.rehearsal import MOST, ClassMix
 from hdc.subspace import DomainModel
 
