@@ -37,7 +37,7 @@ PACS_SETTINGS = {
     "policy": PolicySettings(canaries=128, held_labels=32, doubtful_labels=16),
 }
 # A tenth of what RanPAC takes.
-LETTER_SETTINGS = {"n_fourier": 512, "budget_bytes": 1_630_000, "pending_samples": 32}
+LETTER_SETTINGS = {"n_fourier": 512, "rank": 256, "budget_bytes": 1_630_000, "pending_samples": 32}
 
 SHARES = ("routing", "average", "forgetting")
 ROUTING = (

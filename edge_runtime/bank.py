@@ -126,6 +126,8 @@ class SlotBank:
     def remove(self, slot: Slot, heir: Slot | None = None) -> None:
         """Take a slot out; `heir` answers for it from now on, or else the oldest slot does."""
         self.slots.remove(slot)
+        if len(self.slots) < 2:
+            self.router.release()
         if heir is not None:
             self._heirs[slot.number] = heir.number
         for other in self.slots:
@@ -298,7 +300,7 @@ class SlotBank:
 
     def could_grow(self) -> bool:
         """Whether the least of slots could be added."""
-        return self.has_room(self.bytes_of_one(2) - self.shared_bytes(0), n_slots=1)
+        return self.has_room(self.bytes_to_add(self.bytes_of_slot(2), 2), n_slots=1)
 
     def check_class_fits(self, k: int) -> None:
         """Refuse a class that not even a bank of one bare slot would have room for.
@@ -317,18 +319,33 @@ class SlotBank:
 
     def bytes_of_one(self, n_classes: int) -> int:
         """Bytes of a bank of one slot without adaptor that has learned so many classes."""
+        apart = self.bytes_of_frame if len(self.slots) > 1 or self.router.has_frame else 0
+        return self.shared_bytes(n_classes) - apart + self.bytes_of_slot(n_classes)
+
+    def bytes_of_slot(self, n_classes: int) -> int:
+        """Bytes of a slot without adaptor that has learned so many classes."""
         slot, settings = self.new_slot(), self.settings
         rank = min(settings.rank, self.n_features)
         of_a_class = 4 * self.n_features + 4 * rank + 12 + settings.n_dims // 8
         of_a_class += slot.mean_shift.n_bytes(1) - slot.mean_shift.n_bytes(0)
-        return self.shared_bytes(n_classes) + slot.n_bytes + n_classes * of_a_class
+        return int(slot.n_bytes + n_classes * of_a_class)
 
     def shared_bytes(self, n_points: int) -> int:
         """Bytes of what slots share, with so many classes of slots: projection, router, counts."""
-        counts = n_points * GROUP_BYTES
-        return int(
-            self.projection.n_bytes + self.lift.n_bytes + self.router.n_bytes(n_points) + counts
-        )
+        of_points = n_points * (GROUP_BYTES + self.router.point_bytes)
+        frame = self.bytes_of_frame if len(self.slots) > 1 or self.router.has_frame else 0
+        return int(self.projection.n_bytes + self.lift.n_bytes + frame + of_points)
+
+    @property
+    def bytes_of_frame(self) -> int:
+        """Bytes of the frame in which two slots or more are compared."""
+        return self.router.frame_bytes
+
+    def bytes_to_add(self, slot_bytes: int, n_points: int) -> int:
+        """Bytes that one more slot of so many classes takes, and what it adds to the shared."""
+        is_second = len(self.slots) == 1 and not self.router.has_frame
+        shared = self.shared_bytes(n_points) - self.shared_bytes(0)
+        return slot_bytes + shared + (self.bytes_of_frame if is_second else 0)
 
     @property
     def n_bytes(self) -> int:

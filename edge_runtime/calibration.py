@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.mixing import MixLosses
+from edge_runtime.mixing import FIRST, Mix, MixLosses
 from hdc.conformal import Calibration
 
 Scores = npt.NDArray[np.float64]
@@ -39,16 +39,17 @@ class SlotCalibration:
         log_norms: Scores,
         losses: Scores,
         judged: npt.NDArray[np.int64],
+        alone: Mix = FIRST,
     ) -> None:
         """Start anew from the held-out measurements of n known samples.
 
         `losses` are those of every mix of prototypes and densities for samples of the classes
-        `judged`; see `mixing`.
+        `judged`, and `alone` is the best one without an adaptor; see `mixing`.
         """
         parts = np.stack([best_cosines, log_norms], axis=1)
         self._centre = parts.mean(axis=0)
         self._spread = np.maximum(parts.std(axis=0), 1e-6)
-        self.mixing.start(losses, judged)
+        self.mixing.start(losses, judged, alone)
         scores = self.nonconformity(best_cosines, log_norms)
         if len(scores) > self.capacity:  # labels may come sorted by class: keep some of each
             scores = scores[np.linspace(0, len(scores) - 1, self.capacity).astype(np.int64)]

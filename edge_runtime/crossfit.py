@@ -49,6 +49,7 @@ class CrossFit:
     log_norms: Scores
     losses: Scores  # (n_judged, len(MIXES)) of every mix, see `mixing`
     judged: Classes  # (n_judged,) true classes of the samples that these are of
+    alone: Mix  # the best without an adaptor
     shrinkage: float
     accuracy: float
     adaptor_helps: bool
@@ -81,7 +82,8 @@ def cross_fit(slot: Slot, X: Matrix, y: Classes) -> CrossFit:
     of_each = [_losses(held, at, y) for at in range(len(held.cosines))]
     at = int(np.argmin([losses.mean(axis=0).min() for losses in of_each]))
     losses, judged, helps = of_each[at], np.ones(len(y), np.bool_), False
-    right = _is_right(_logs(held, at, _best_of(losses)), y)
+    alone = _best_of(losses)
+    right = _is_right(_logs(held, at, alone), y)
     if held.adaptors:
         judged = np.any([rows for rows, _, _ in held.adaptors], axis=0)
         losses, of_both = losses[judged], _losses(held, at, y, judged, with_adaptors=True)
@@ -94,6 +96,7 @@ def cross_fit(slot: Slot, X: Matrix, y: Classes) -> CrossFit:
         log_norms=held.log_norms[at],
         losses=losses,
         judged=y[judged],
+        alone=alone,
         shrinkage=SHRINKAGES[at],
         accuracy=float(np.mean(right)),
         adaptor_helps=helps,
@@ -174,4 +177,4 @@ def _is_better(new: Scores, old: Scores) -> bool:
     certainty.
     """
     gains = old[:, np.argmin(old.mean(axis=0))] - new[:, np.argmin(new.mean(axis=0))]
-    return bool(gains.mean() > 0.5 * gains.std() / math.sqrt(len(gains)))
+    return bool(gains.mean() > gains.std() / math.sqrt(len(gains)))

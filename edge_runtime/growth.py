@@ -190,8 +190,7 @@ class Growth:
     def _grow(self, bank: SlotBank, trial: Trial, sample_id: int) -> list[Event]:
         self.before_growing()
         candidate = trial.candidate
-        n_bytes = candidate.n_bytes + bank.shared_bytes(len(candidate.domain.counts))
-        n_bytes -= bank.shared_bytes(0)
+        n_bytes = bank.bytes_to_add(candidate.n_bytes, len(candidate.domain.counts))
         reliefs = bank.make_room(n_bytes, n_slots=1)
         events = [relief.event(sample_id, len(bank.slots)) for relief in reliefs]
         if not bank.has_room(n_bytes, n_slots=1):

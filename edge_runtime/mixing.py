@@ -24,6 +24,8 @@ DENSITY_WEIGHTS = (0.0, 0.03, 0.1, 0.3, 1.0)
 ADAPTOR_WEIGHTS = (0.3, 0.5, 1.0)
 # Labels of a class over which losses are averaged: the first ones are those of the fit.
 MEMORY = 50
+# Labels of a class from which it counts in full: the others have many, and it is new.
+ENOUGH = 20
 # Of one label, which may well be wrong: that of a chance of one in ten thousand.
 LARGEST_LOSS = 9.0
 # The share of labels that are taken to be another class's: that of the second-best answer.
@@ -73,17 +75,21 @@ def _below_best(densities: Scores) -> Scores:
 
 
 def combined(
-    logs: Scores, known: Classes, adaptor_logs: Scores, weight: float | Scores = 1.0
+    logs: Scores,
+    known: Classes,
+    adaptor_logs: Scores,
+    weight: float | Scores = 1.0,
+    alone: Scores | None = None,
 ) -> Scores:
     """Log-probabilities (n, n_classes) of prototypes and an adaptor of the classes `known`.
 
     Among those both have a say; what the prototypes give to classes that the adaptor has never
-    met, it cannot take away.
+    met, it cannot take away. `alone` is what they say with a mix of their own, where there are such
+    classes: in one that leaves the answer to the adaptor they would hardly be heard.
     """
-    together = logs.copy()
-    ours = logs[:, known]
-    mass = np.logaddexp.reduce(ours, axis=1, keepdims=True)
-    together[:, known] = mass + log_softmax(ours + weight * adaptor_logs)
+    together = (logs if alone is None else alone).copy()
+    mass = np.logaddexp.reduce(together[:, known], axis=1, keepdims=True)
+    together[:, known] = mass + log_softmax(logs[:, known] + weight * adaptor_logs)
     return together
 
 
@@ -113,10 +119,14 @@ class MixLosses:
     def __init__(self) -> None:
         self.losses: npt.NDArray[np.float32] = np.zeros((0, len(MIXES)), np.float32)
         self.counts: Classes = np.zeros(0, np.int64)
-        self.best = FIRST
+        self.best = self.alone = FIRST
 
-    def start(self, losses: Scores, y: Classes) -> None:
-        """Begin with losses (n, len(MIXES)) of held-out labels of classes `y`."""
+    def start(self, losses: Scores, y: Classes, alone: Mix = FIRST) -> None:
+        """Begin with losses (n, len(MIXES)) of held-out labels of classes `y`.
+
+        `alone` is the best mix without an adaptor: for classes that it has never met.
+        """
+        self.alone = alone
         n_classes = int(y.max()) + 1
         self.losses = np.zeros((n_classes, len(MIXES)), np.float32)
         self.counts = np.zeros(n_classes, np.int64)
@@ -145,7 +155,8 @@ class MixLosses:
         if adaptor is not None:
             classes, of_adaptor = adaptor
             places = np.searchsorted(known, classes)
-            logs = combined(logs, places, of_adaptor, _FACTORS[:, 2:])
+            alone = logs[[MIXES.index(self.alone)]] if len(places) < len(known) else None
+            logs = combined(logs, places, of_adaptor, _FACTORS[:, 2:], alone)
         missing = max(k + 1 - len(self.counts), 0)
         self.losses = np.pad(self.losses, ((0, missing), (0, 0)))
         self.counts = np.pad(self.counts, (0, missing))
@@ -165,7 +176,7 @@ class MixLosses:
 
     def _choose(self) -> None:
         """Take the mix of least loss over classes, those that have been met less counting less."""
-        weights = np.minimum(self.counts, MEMORY)
+        weights = np.minimum(self.counts, ENOUGH)
         self.best = MIXES[int(np.argmin(weights @ self.losses))] if weights.any() else FIRST
 
     @property
@@ -175,19 +186,19 @@ class MixLosses:
 
     def to_state(self) -> dict[str, npt.NDArray[Any]]:
         """Losses of each class, their numbers, and the place of the best mix."""
-        best = np.array([MIXES.index(self.best)], np.int64)
-        return {"losses": self.losses, "loss_counts": self.counts, "mix": best}
+        mixes = np.array([MIXES.index(self.best), MIXES.index(self.alone)], np.int64)
+        return {"losses": self.losses, "loss_counts": self.counts, "mix": mixes}
 
     @classmethod
     def from_state(cls, state: Mapping[str, npt.NDArray[Any]]) -> MixLosses:
         """What `to_state` was called on; `ValueError` or `KeyError` if it does not fit."""
-        losses, counts, best = (state[name] for name in ("losses", "loss_counts", "mix"))
-        shapes = losses.shape, counts.shape, best.shape
-        if shapes != ((len(counts), len(MIXES)), (len(counts),), (1,)):
+        losses, counts, mixes = (state[name] for name in ("losses", "loss_counts", "mix"))
+        shapes = losses.shape, counts.shape, mixes.shape
+        if shapes != ((len(counts), len(MIXES)), (len(counts),), (2,)):
             raise ValueError(f"losses of mixes have shapes {shapes}: were they cut?")
-        if not np.isfinite(losses).all() or not 0 <= int(best[0]) < len(MIXES):
+        if not np.isfinite(losses).all() or not 0 <= mixes.min() <= mixes.max() < len(MIXES):
             raise ValueError("losses of mixes are no numbers, or name no mix: are they damaged?")
         restored = cls()
         restored.losses, restored.counts = losses.astype(np.float32), counts.astype(np.int64)
-        restored.best = MIXES[int(best[0])]
+        restored.best, restored.alone = (MIXES[m] for m in mixes.tolist())
         return restored

@@ -55,12 +55,20 @@ class Router:
         self._rows: dict[tuple[int, int], int] = {}  # (slot, class) -> row
         self._starts: list[int] = []
 
-    def n_bytes(self, n_points: int) -> int:
-        """Bytes of the common frame, which has its room from the start, and of so many points."""
-        return 4 * self.n_features * (self.rank + 2) + 4 * self.rank + n_points * self._point_bytes
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of the common frame, which there is from the second slot on."""
+        rank = min(self.rank, self.n_features)
+        return 4 * self.n_features * (rank + 2) + 4 * rank
 
     @property
-    def _point_bytes(self) -> int:
+    def has_frame(self) -> bool:
+        """Whether there is a common frame."""
+        return bool(self._metric)
+
+    @property
+    def point_bytes(self) -> int:
+        """Bytes of each class of each slot."""
         return 4 * self.n_features + 8
 
     def scores(self, X: Matrix, slots: Sequence[Slot]) -> Scores:
@@ -70,6 +78,10 @@ class Router:
         self.follow(slots)
         values = X @ self._slopes.T + self._offsets
         return np.asarray(np.maximum.reduceat(values, self._starts, axis=1), np.float64)
+
+    def release(self) -> None:
+        """Let go of the common frame: there is nothing to compare."""
+        self._metric, self._fitted = {}, []
 
     def follow(self, slots: Sequence[Slot]) -> None:
         """Take note of what slots have learned: moved classes, refitted, added and lost slots."""

@@ -19,7 +19,7 @@ from edge_runtime.crossfit import SHRINKAGES
 from edge_runtime.following import Follower
 from edge_runtime.labelled import WIDE, Classes, LabelledSet, Matrix
 from edge_runtime.lifting import Lift
-from edge_runtime.mixing import combined, prototype_logs
+from edge_runtime.mixing import Mix, combined, prototype_logs
 from edge_runtime.rehearsal import ClassMix
 from edge_runtime.self_training import SelfTraining
 from hdc.hypervector import hamming
@@ -36,9 +36,6 @@ Scores = npt.NDArray[np.float64]
 
 # Bytes that labels of a young slot may take in any case: a few measures can be kept for long.
 YOUNG_BYTES = 2**17
-# Rates at which a fitted adaptor goes on learning, one label at a time: at full rates, the last few
-# labels would count as much as all that were fitted.
-STREAM_RATE = 0.3
 
 
 @dataclass(frozen=True)
@@ -124,9 +121,7 @@ class SlotModel:
             epochs=self.settings.epochs,
             random_state=self.seed,
         )
-        adaptor.fit(self.domain.standardise(self.lift(X)), y)
-        adaptor.set_params(learning_rate=STREAM_RATE, hidden_learning_rate=STREAM_RATE)
-        return adaptor
+        return adaptor.fit(self.domain.standardise(self.lift(X)), y)
 
     def copy_domain(self) -> Self:
         """A slot with a copy of the domain and calibration, to try something out on."""
@@ -221,14 +216,22 @@ class SlotModel:
 
     def _log_probabilities(self, framed: Framed, cosines: Scores, known: Classes) -> Scores:
         """Of prototypes and adaptor; classes that are not known get almost nothing."""
-        mix, densities = self.calibration.mixing.best, None
+        mixing, adaptor = self.calibration.mixing, self.adaptor
+        logits = self._prototype_logs(framed, cosines, known, mixing.best)
+        if adaptor is None:
+            return logits
+        alone = None
+        if len(adaptor.classes_) < len(known):
+            alone = self._prototype_logs(framed, cosines, known, mixing.alone)
+        of_adaptor = log_of(adaptor, framed.Z)
+        return combined(logits, adaptor.classes_, of_adaptor, mixing.best.adaptor_weight, alone)
+
+    def _prototype_logs(self, framed: Framed, cosines: Scores, known: Classes, mix: Mix) -> Scores:
+        densities = None
         if mix.density_weight:
             densities = self.domain.log_likelihoods(framed)[:, known]
         logits = np.full(cosines.shape, -30.0)
         logits[:, known] = prototype_logs(cosines[:, known], densities, mix)
-        if self.adaptor is not None:
-            of_adaptor = log_of(self.adaptor, framed.Z)
-            return combined(logits, self.adaptor.classes_, of_adaptor, mix.adaptor_weight)
         return logits
 
     def adaptor_logs(self, adaptor: TargetProjectionClassifier, X: Matrix) -> Scores:

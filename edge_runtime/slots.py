@@ -27,6 +27,9 @@ __all__ = ["Scores", "Slot", "SlotScores", "SlotSettings"]
 
 # A young slot is fitted anew when its labels have grown by this factor since the last time.
 REFIT_GROWTH = 1.25
+# Rates at which the adaptor of a mature slot goes on learning, one label at a time: at full rates,
+# the last few labels would count as much as all that were fitted.
+MATURE_RATE = 0.3
 # What was learned counts as once a domain has moved: samples of each class, degrees of freedom.
 # Of what three drifts of a motion sensor took, five labels of each class brought back 69, 48 and
 # 78 % with 30 and 30, and 33, 48 and 56 % with 1000 and 2000, on windows that were not for test.
@@ -45,7 +48,7 @@ class Slot(SlotModel):
         result = cross_fit(self, X, y)
         self.fit_domain(X, y, result.shrinkage)
         measured = result.best_cosines, result.log_norms
-        self.calibration.fit(*measured, result.losses, result.judged)
+        self.calibration.fit(*measured, result.losses, result.judged, result.alone)
         self.adaptor = self.fit_adaptor(X, y) if result.adaptor_helps else None
         self._forget_taught()
         self._forget_rest(len(y))
@@ -117,6 +120,9 @@ class Slot(SlotModel):
             rehearsed = self.domain.standardise(self.lift(self.young.pick(others, rng)))
         else:
             rehearsed = self.domain.draw(others, rng)
+        if self.young is None and self.adaptor.learning_rate > MATURE_RATE:
+            rates = {"learning_rate": MATURE_RATE, "hidden_learning_rate": MATURE_RATE}
+            self.adaptor.set_params(**rates)
         self.adaptor.partial_fit(np.concatenate([z, rehearsed]), np.array([k, *others]))
 
     def mature(self) -> None:

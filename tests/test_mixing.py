@@ -126,7 +126,7 @@ def test_state_survives_and_what_was_cut_is_refused() -> None:
     with pytest.raises(ValueError, match="cut"):
         MixLosses.from_state({**state, "losses": state["losses"][:1]})
     with pytest.raises(ValueError, match="damaged"):
-        MixLosses.from_state({**state, "mix": np.array([len(MIXES)])})
+        MixLosses.from_state({**state, "mix": np.array([0, len(MIXES)])})
     with pytest.raises(ValueError, match="damaged"):
         MixLosses.from_state({**state, "losses": np.full_like(state["losses"], np.nan)})
 
