@@ -87,7 +87,7 @@ def combined(
     met, it cannot take away. `alone` is what they say with a mix of their own, where there are such
     classes: in one that leaves the answer to the adaptor they would hardly be heard.
     """
-    together = (logs if alone is None else alone).copy()
+    together = np.array(np.broadcast_to(logs if alone is None else alone, logs.shape))
     mass = np.logaddexp.reduce(together[:, known], axis=1, keepdims=True)
     together[:, known] = mass + log_softmax(logs[:, known] + weight * adaptor_logs)
     return together

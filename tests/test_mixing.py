@@ -72,6 +72,22 @@ def test_losses_of_all_mixes_at_once_are_those_of_each(seed: int, k: int) -> Non
     np.testing.assert_allclose(mixing.losses[k], each, rtol=1e-5)
 
 
+@given(st.integers(0, 200), st.sampled_from(MIXES))
+def test_a_class_that_the_adaptor_has_never_met_is_heard_as_without_it(seed: int, mix: Mix) -> None:
+    cosines, densities, adaptor = answers(seed)
+    met = KNOWN[:2]
+    logs = prototype_logs(cosines, densities, mix)
+    alone = prototype_logs(cosines, densities, Mix(20.0, 0.0, 1.0))
+    both = combined(logs, met, adaptor[:, :2], mix.adaptor_weight, alone)
+    np.testing.assert_allclose(both[:, 2], alone[:, 2])
+    np.testing.assert_allclose(np.exp(both).sum(axis=1), 1.0)
+    mixing = MixLosses()
+    mixing.take(2, cosines, densities, KNOWN, (met, adaptor[:, :2]))
+    np.testing.assert_allclose(
+        mixing.losses[2, MIXES.index(mix)], losses_of(both, np.array([2]))[0], rtol=1e-5
+    )
+
+
 def test_what_is_right_for_certain_is_preferred_until_it_errs() -> None:
     cosines, densities = np.array([[0.1, 0.1, 0.1]]), np.array([[0.0, -300.0, -300.0]])
     mixing = MixLosses()
