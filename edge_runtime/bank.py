@@ -267,7 +267,11 @@ class SlotBank:
     def adapted_accuracy(
         self, host: Slot, X: Matrix, y: Classes, *, is_loose: bool = False
     ) -> float:
-        """Cross-fitted accuracy of a slot, had it learned (X, y)."""
+        """Cross-fitted accuracy of a slot, had it learned (X, y), among the classes of `y` alone.
+
+        A new slot would have no others to tell apart.
+        """
+        classes = np.unique(y)
         n_classes = max(int(y.max()) + 1, len(host.domain.counts))
         n_folds = min(self.settings.n_folds, len(y))
         fold = folds_of(y, n_folds, np.random.default_rng(self.seed))
@@ -280,7 +284,8 @@ class SlotBank:
                 trial.domain.update(trial.lift(x[None])[0], int(k))
             trial.derive_prototypes()
             scores = trial.score(X[fold == held], n_classes)
-            right += int(np.sum(np.argmax(scores.log_probabilities, axis=1) == y[fold == held]))
+            best = classes[np.argmax(scores.log_probabilities[:, classes], axis=1)]
+            right += int(np.sum(best == y[fold == held]))
         return right / len(y)
 
     # -- room -------------------------------------------------------------------------------

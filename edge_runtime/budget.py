@@ -141,7 +141,7 @@ def _next_relief(bank: SlotBank, is_short_of_bytes: bool, spared: int | None) ->
 
 
 def _merge(bank: SlotBank) -> Relief | None:
-    twins = find_twins(bank.slots)
+    twins = find_twins(bank.slots, bank.guard.canaries)
     if twins is None:
         return None
     before, (first, second) = bank.n_bytes, twins

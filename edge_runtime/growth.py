@@ -30,6 +30,9 @@ ROOM_EVERY = 64
 # class that has just been met has few even after it was learned.
 HARDLY_KNOWN = 5
 NEWER_SHARE = 0.5
+# Share of labels of such classes, and how many, from which they are not merely rare ones.
+MANY_NEWER, NEWER_LABELS = 0.3, 20
+COLLECTED = "collected/"  # leads the names of arrays
 
 
 class Growth:
@@ -248,7 +251,7 @@ class Growth:
         """Labels collected and held back."""
         arrays: dict[str, npt.NDArray[Any]] = {}
         if self._collected is not None:
-            arrays |= {f"collected/{k}": v for k, v in self._collected.to_state().items()}
+            arrays |= {COLLECTED + k: v for k, v in self._collected.to_state().items()}
             arrays["collected/answered"] = np.array(self._answered, np.int64)
         if self._held:
             rows = [(k, -1 if s.slot is None else s.slot, s.predicted) for s, k in self._held]
@@ -266,7 +269,7 @@ class Growth:
             Arrays are missing or do not fit.
         """
         if "collected/X" in arrays:
-            part = {name: arrays[f"collected/{name}"] for name in ("X", "y")}
+            part = {k.removeprefix(COLLECTED): v for k, v in arrays.items() if COLLECTED in k}
             self._collected = LabelledSet.from_state(part, n_features, MAX_COLLECTED)
             answered = arrays["collected/answered"]
             if answered.shape != (len(self._collected), 2):
@@ -287,13 +290,15 @@ class Growth:
 def new_to(counts: Classes, y: Classes) -> npt.NDArray[np.bool_]:
     """Which classes `y` (n,) are new to a slot with so many labels of each class.
 
-    Those of which it has hardly any; and where most are of classes that it has met less than half
+    Those of which it has hardly any; and where many are of classes that it has met less than half
     as often as others, these too: classes come in steps, and have not ceased to be new.
     """
     padded = np.concatenate([counts, np.zeros(max(int(y.max()) + 1 - len(counts), 0), np.int64)])
     met = counts[counts > 0]
     is_newer = padded[y] <= max(HARDLY_KNOWN, NEWER_SHARE * met.mean() if len(met) else 0.0)
-    return np.asarray(is_newer if is_newer.mean() >= 0.5 else padded[y] <= HARDLY_KNOWN)
+    share, n = is_newer.mean(), is_newer.sum()
+    is_a_step = share >= 0.5 or (share >= MANY_NEWER and n >= NEWER_LABELS)
+    return np.asarray(is_newer if is_a_step else padded[y] <= HARDLY_KNOWN)
 
 
 def accuracy_among(slot: Slot, X: Matrix, y: Classes) -> float:

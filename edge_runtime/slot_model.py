@@ -54,12 +54,21 @@ class SlotSettings:
     n_fourier: int = 0  # random Fourier features of raw measures; see `lifting`
 
     @property
+    def many_labels(self) -> int:
+        """Labels of a first batch that make a slot mature at once."""
+        return self.young_labels if self.is_wide else self.most_young
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether labels of its youth are kept as int8."""
+        return sum(self.tap_widths) >= WIDE
+
+    @property
     def most_young(self) -> int:
         """Labels that a slot keeps while it is young: more where each takes few bytes."""
-        width = sum(self.tap_widths)
-        if width >= WIDE:
+        if self.is_wide:
             return 2 * self.young_labels
-        return max(self.young_labels, YOUNG_BYTES // (2 * width + 8))
+        return max(self.young_labels, YOUNG_BYTES // (2 * sum(self.tap_widths) + 8))
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,9 @@ class Slot(SlotModel):
         return self
 
     def start(self, X: Matrix, y: Classes) -> Slot:
-        """Learn a first labelled batch, and keep its labels while there is room for more."""
+        """Learn a first labelled batch, and keep its labels while they are few."""
         self.fit(X, y)
-        if len(y) >= self.settings.most_young:
+        if len(y) >= self.settings.many_labels:
             self.young = self.parent = None
         for x, k in zip(X, y, strict=True):
             if self.young is not None:

@@ -61,7 +61,7 @@ def judge(case: Case, settings: PolicySettings, *, is_last: bool) -> Verdict:
         return "grow"
     if not is_last:
         return "keep" if _has_nothing_to_gain(case, settings) else "wait"
-    return "adapt" if case.adapted >= case.existing or has_new_classes else "reject"
+    return "adapt" if case.adapted >= case.known or has_new_classes else "reject"
 
 
 def _has_nothing_to_gain(case: Case, settings: PolicySettings) -> bool:
@@ -94,7 +94,7 @@ def _may_adapt_early(case: Case, settings: PolicySettings) -> bool:
         enough = min(enough, settings.growth_gain)
     elif case.new_share < settings.new_class_share:
         return False
-    return case.adapted >= case.existing + enough
+    return case.adapted >= case.known + enough
 
 
 def _is_elsewhere(case: Case) -> bool:
