@@ -26,13 +26,19 @@ def test_near_means_do_not_make_one_domain_of_two(monkeypatch: pytest.MonkeyPatc
 
 
 def test_slots_of_one_domain_agree_and_those_of_which_nothing_is_confirmed_do_not_object() -> None:
-    bank = taught(0).bank
+    runtime = taught(0)
+    bank = runtime.bank
     (slot,) = bank.slots
-    twin = bank.new_slot().start(*domain(0, 120, 7))
+
+    def indexed(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        X, y = domain(0, n, seed)
+        return X, np.array([runtime.classes.index(k) for k in y.tolist()])
+
+    twin = bank.new_slot().start(*indexed(120, 7))
     twin.number = 9
     canaries = bank.guard.canaries
     assert merging.do_canaries_agree(slot, twin, canaries)
-    for x, k in zip(*domain(0, 60, 8), strict=True):
+    for x, k in zip(*indexed(60, 8), strict=True):
         canaries.add(x, int(k), 9)
     assert merging.do_canaries_agree(slot, twin, canaries)
     assert np.isin([0, 9], canaries.slots).all()
