@@ -27,6 +27,18 @@ Bits = npt.NDArray[np.uint64]
 LOOSENING_LOSS = 0.02
 
 
+# Labels from which a class that none of them is of is not at stake: of few it may lack by chance.
+ALL_AT_STAKE = 40
+
+
+def classes_at_stake(y: Classes, n_classes: int) -> Classes:
+    """Classes among which an old slot has to answer labels `y` (n,), to be compared with a new one.
+
+    A new slot would have to tell apart none but those of the labels.
+    """
+    return np.unique(y) if len(y) >= ALL_AT_STAKE else np.arange(n_classes)
+
+
 @dataclass(frozen=True)
 class Answer:
     """What the bank says of one sample."""
@@ -267,12 +279,9 @@ class SlotBank:
     def adapted_accuracy(
         self, host: Slot, X: Matrix, y: Classes, *, is_loose: bool = False
     ) -> float:
-        """Cross-fitted accuracy of a slot, had it learned (X, y), among the classes of `y` alone.
-
-        A new slot would have no others to tell apart.
-        """
-        classes = np.unique(y)
+        """Cross-fitted accuracy of a slot, had it learned (X, y); see `classes_at_stake`."""
         n_classes = max(int(y.max()) + 1, len(host.domain.counts))
+        classes = classes_at_stake(y, n_classes)
         n_folds = min(self.settings.n_folds, len(y))
         fold = folds_of(y, n_folds, np.random.default_rng(self.seed))
         right = 0

@@ -36,7 +36,7 @@ SHRINKAGES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 # Labels below which the first of them is taken, and no weight is given to densities.
 MIN_SHRINKAGE_LABELS = 200
 # Labels below which no adaptor is tried: prototypes need fewer.
-MIN_ADAPTOR_LABELS = 40
+MIN_ADAPTOR_LABELS = 100
 # Held-out labels that are enough to judge an adaptor by; fitting one is what takes the time.
 ADAPTOR_JUDGES = 800
 

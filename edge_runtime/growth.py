@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.bank import Answer, SlotBank, Trial
+from edge_runtime.bank import Answer, SlotBank, Trial, classes_at_stake
 from edge_runtime.classes import without
 from edge_runtime.labelled import Classes, LabelledSet, Matrix
 from edge_runtime.pending import PendingSample
@@ -303,8 +303,9 @@ def new_to(counts: Classes, y: Classes) -> npt.NDArray[np.bool_]:
 
 def accuracy_among(slot: Slot, X: Matrix, y: Classes) -> float:
     """Accuracy of a slot on labelled samples, had it to tell apart their classes alone."""
-    classes = np.unique(y)
-    logs = slot.score(X, max(int(classes[-1]) + 1, len(slot.domain.counts))).told
+    n_classes = max(int(y.max()) + 1, len(slot.domain.counts))
+    classes = classes_at_stake(y, n_classes)
+    logs = slot.score(X, n_classes).told
     return float(np.mean(classes[np.argmax(logs[:, classes], axis=1)] == y))
 
 
