@@ -16,6 +16,7 @@ from edge_runtime.errors import BudgetError
 from edge_runtime.guard import Guard
 from edge_runtime.labelled import Classes, Matrix
 from edge_runtime.lifting import Lift
+from edge_runtime.mixing import MIX_BYTES
 from edge_runtime.records import Event
 from edge_runtime.router import Router, StreamPrior, weigh
 from edge_runtime.slots import Scores, Slot, SlotSettings
@@ -25,8 +26,6 @@ Bits = npt.NDArray[np.uint64]
 
 # Share of its confirmed samples that a slot may lose when it follows its domain.
 LOOSENING_LOSS = 0.02
-
-
 # Labels from which a class that none of them is of is not at stake: of few it may lack by chance.
 ALL_AT_STAKE = 40
 
@@ -333,33 +332,31 @@ class SlotBank:
 
     def bytes_of_one(self, n_classes: int) -> int:
         """Bytes of a bank of one slot without adaptor that has learned so many classes."""
-        apart = self.bytes_of_frame if len(self.slots) > 1 or self.router.has_frame else 0
-        return self.shared_bytes(n_classes) - apart + self.bytes_of_slot(n_classes)
+        return self.shared_bytes(n_classes) - self._bytes_of_frame + self.bytes_of_slot(n_classes)
 
     def bytes_of_slot(self, n_classes: int) -> int:
         """Bytes of a slot without adaptor that has learned so many classes."""
         slot, settings = self.new_slot(), self.settings
         rank = min(settings.rank, self.n_features)
         of_a_class = 4 * self.n_features + 4 * rank + 12 + settings.n_dims // 8
-        of_a_class += slot.mean_shift.n_bytes(1) - slot.mean_shift.n_bytes(0)
+        of_a_class += slot.mean_shift.n_bytes(1) - slot.mean_shift.n_bytes(0) + MIX_BYTES
         return int(slot.n_bytes + n_classes * of_a_class)
 
     def shared_bytes(self, n_points: int) -> int:
         """Bytes of what slots share, with so many classes of slots: projection, router, counts."""
         of_points = n_points * (GROUP_BYTES + self.router.point_bytes)
-        frame = self.bytes_of_frame if len(self.slots) > 1 or self.router.has_frame else 0
-        return int(self.projection.n_bytes + self.lift.n_bytes + frame + of_points)
+        apart = self.projection.n_bytes + self.lift.n_bytes + self._bytes_of_frame
+        return int(apart + of_points)
 
     @property
-    def bytes_of_frame(self) -> int:
-        """Bytes of the frame in which two slots or more are compared."""
-        return self.router.frame_bytes
+    def _bytes_of_frame(self) -> int:
+        """Bytes of the frame in which slots are compared, if there are two."""
+        return self.router.frame_bytes if len(self.slots) > 1 else 0
 
     def bytes_to_add(self, slot_bytes: int, n_points: int) -> int:
         """Bytes that one more slot of so many classes takes, and what it adds to the shared."""
-        is_second = len(self.slots) == 1 and not self.router.has_frame
         shared = self.shared_bytes(n_points) - self.shared_bytes(0)
-        return slot_bytes + shared + (self.bytes_of_frame if is_second else 0)
+        return slot_bytes + shared + (self.router.frame_bytes if len(self.slots) == 1 else 0)
 
     @property
     def n_bytes(self) -> int:

@@ -1,8 +1,8 @@
 """Cross-fitting: every label both trains a slot and judges it, never at the same time.
 
 A slot is fitted on all folds but one and scores the one held out. The held-out scores calibrate
-it (as strange samples would score, had they not been seen), choose its shrinkage and the
-temperature of its prototypes, and say whether an adaptor earns its bytes.
+it (as strange samples would score, had they not been seen), choose its shrinkage and what
+prototypes and densities count for, and say whether an adaptor earns its bytes.
 """
 
 from __future__ import annotations
@@ -116,11 +116,13 @@ def _hold_out(slot: Slot, X: Matrix, y: Classes) -> _HeldOut:
         test, train = fold == held, fold != held
         part = slot.empty()
         part.fit_domain(X[train], y[train])
+        framed = part.domain.frame(part.corrected(X[test]))  # the same for every shrinkage
         for s, shrinkage in enumerate(shrinkages):
             part.shrink(shrinkage)
-            scores = part.score(X[test], n_classes)
+            scores = part.score_framed(framed, n_classes)
             cosines[s, test], log_norms[s, test] = scores.cosines, scores.log_norms
-            densities[s, test, : len(part.domain.counts)] = part.densities(X[test])
+            known = part.domain.log_likelihoods(framed)
+            densities[s, test, : known.shape[1]] = known
         is_wanted = n >= MIN_ADAPTOR_LABELS and n_judged < ADAPTOR_JUDGES
         if is_wanted and len(np.unique(y[train])) > 1:
             adaptor = part.fit_adaptor(X[train], y[train])

@@ -150,7 +150,7 @@ class Growth:
         )
         trial = bank.try_out(host, X, y, existing, is_loose=has_moved)
         if has_moved:
-            trial = self._least_loss(bank, trial, host, X, y)
+            trial = least_forgetting(bank, trial, host, X, y)
         case = Case(
             n_labels=len(y),
             **trial.accuracies(),
@@ -180,15 +180,6 @@ class Growth:
         now = {"grow": trial.candidate.number, "adapt": trial.host, "keep": trial.host}.get(verdict)
         self._policy.on_verdict(verdict, now, has_room)
         return events
-
-    def _least_loss(self, bank: SlotBank, trial: Trial, host: Slot, X: Matrix, y: Classes) -> Trial:
-        """The trial of a domain that has moved, with as little of it forgotten as will do."""
-        firm = bank.adapted_accuracy(host, X, y)
-        if firm >= max(trial.adapted, trial.grown):
-            return replace(trial, adapted=firm, is_loose=False)
-        if trial.grown > trial.adapted:
-            return replace(trial, adapted=trial.grown, is_renewal=True)
-        return trial
 
     def _grow(self, bank: SlotBank, trial: Trial, sample_id: int) -> list[Event]:
         self.before_growing()
@@ -269,7 +260,9 @@ class Growth:
             Arrays are missing or do not fit.
         """
         if "collected/X" in arrays:
-            part = {k.removeprefix(COLLECTED): v for k, v in arrays.items() if COLLECTED in k}
+            part = {
+                k.removeprefix(COLLECTED): v for k, v in arrays.items() if k.startswith(COLLECTED)
+            }
             self._collected = LabelledSet.from_state(part, n_features, MAX_COLLECTED)
             answered = arrays["collected/answered"]
             if answered.shape != (len(self._collected), 2):
@@ -299,6 +292,16 @@ def new_to(counts: Classes, y: Classes) -> npt.NDArray[np.bool_]:
     share, n = is_newer.mean(), is_newer.sum()
     is_a_step = share >= 0.5 or (share >= MANY_NEWER and n >= NEWER_LABELS)
     return np.asarray(is_newer if is_a_step else padded[y] <= HARDLY_KNOWN)
+
+
+def least_forgetting(bank: SlotBank, trial: Trial, host: Slot, X: Matrix, y: Classes) -> Trial:
+    """The trial of a domain that has moved, with as little of it forgotten as will do."""
+    firm = bank.adapted_accuracy(host, X, y)
+    if firm >= max(trial.adapted, trial.grown):
+        return replace(trial, adapted=firm, is_loose=False)
+    if trial.grown > trial.adapted:
+        return replace(trial, adapted=trial.grown, is_renewal=True)
+    return trial
 
 
 def accuracy_among(slot: Slot, X: Matrix, y: Classes) -> float:

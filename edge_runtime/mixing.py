@@ -49,6 +49,7 @@ MIXES = tuple(map(Mix._make, itertools.product(TEMPERATURES, DENSITY_WEIGHTS, AD
 # The same without an adaptor, whose weight is the last to change: the first of each three.
 N_ALIKE = len(ADAPTOR_WEIGHTS)
 _FACTORS = np.array(MIXES)
+MIX_BYTES = 4 * len(MIXES) + 8  # of the losses of a class, and their number
 
 
 def log_softmax(logits: Scores) -> Scores:

@@ -62,11 +62,6 @@ class Router:
         return 4 * self.n_features * (rank + 2) + 4 * rank
 
     @property
-    def has_frame(self) -> bool:
-        """Whether there is a common frame."""
-        return bool(self._metric)
-
-    @property
     def point_bytes(self) -> int:
         """Bytes of each class of each slot."""
         return 4 * self.n_features + 8

@@ -22,10 +22,6 @@ class Rows(Protocol):
     """A matrix of as many rows as there is room for; `put` fills them one after the other."""
 
     @property
-    def room(self) -> int:
-        """Rows that there is room for."""
-
-    @property
     def nbytes(self) -> int:
         """Bytes of that room."""
 
@@ -56,11 +52,6 @@ class Float16Rows:
 
     def __init__(self, n_features: int) -> None:
         self._X = np.zeros((0, n_features), np.float16)
-
-    @property
-    def room(self) -> int:
-        """Rows that there is room for."""
-        return len(self._X)
 
     @property
     def nbytes(self) -> int:
@@ -126,11 +117,6 @@ class Int8Rows:
         self._q = np.zeros((0, n_features), np.int8)
         self._centre: Vector = np.zeros(n_features, np.float32)
         self._unit: Vector = np.zeros(n_features, np.float32)
-
-    @property
-    def room(self) -> int:
-        """Rows that there is room for."""
-        return len(self._q)
 
     @property
     def nbytes(self) -> int:

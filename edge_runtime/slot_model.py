@@ -219,10 +219,6 @@ class SlotModel:
     def _cosines(self, bits: npt.NDArray[np.uint64], prototypes: npt.NDArray[np.uint64]) -> Scores:
         return np.asarray(np.cos(np.pi / self.settings.n_dims * hamming(bits, prototypes)))
 
-    def densities(self, X: Matrix) -> Scores:
-        """Gaussian log-densities (n, n_classes) of features (n, d); -inf of unknown classes."""
-        return self.domain.log_likelihoods(self.domain.frame(self.corrected(X)))
-
     def _log_probabilities(self, framed: Framed, cosines: Scores, known: Classes) -> Scores:
         """Of prototypes and adaptor; classes that are not known get almost nothing."""
         mixing, adaptor = self.calibration.mixing, self.adaptor

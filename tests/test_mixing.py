@@ -12,6 +12,7 @@ from edge_runtime import EdgeRuntime
 from edge_runtime.mixing import (
     ADAPTOR_WEIGHTS,
     LARGEST_LOSS,
+    MIX_BYTES,
     MIXES,
     N_ALIKE,
     Mix,
@@ -111,6 +112,7 @@ def test_a_class_that_comes_alone_does_not_decide_for_the_others() -> None:
     for _ in range(400):  # of this class alone the adaptor, say, is very sure
         mixing.take(2, np.array([[0.1, 0.1, 0.12]]), rng.normal(0, 0.01, (1, 3)), KNOWN)
     assert mixing.counts.tolist() == [30, 30, 50]
+    assert mixing.n_bytes == 3 * MIX_BYTES
     assert mixing.best == MIXES[7]
 
 

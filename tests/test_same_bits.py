@@ -133,7 +133,7 @@ def test_a_replayed_stream_takes_the_same_decisions_everywhere(golden):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kernels", ["Prescott", "Haswell"])
-def test_other_kernels_of_the_blas_change_no_bit(golden, kernels):
+def test_other_kernels_of_the_blas_take_the_same_decisions(golden, kernels):
     """OpenBLAS can be told to sum as another processor would; other libraries do not listen."""
     told = os.environ | {"OPENBLAS_CORETYPE": kernels}
     code = (
