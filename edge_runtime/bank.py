@@ -203,9 +203,8 @@ class SlotBank:
             return weigh(scores, scale)
         rows = []
         for row in scores[:, None]:
-            alone = weigh(row, scale)[0]
             rows.append(weigh(row, scale, self.prior.before(numbers))[0])
-            self.prior.take(numbers, alone, rows[-1])
+            self.prior.take(numbers, row[0], rows[-1])
         return np.array(rows)
 
     def _answers(

@@ -9,8 +9,6 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from edge_runtime.bank import Answer
 from edge_runtime.reference import References
 from edge_runtime.thresholds import PolicySettings
@@ -142,7 +140,7 @@ class Noticing:
         """Plain values, JSON-able."""
         return {
             "strange": [int(each) for each in self.strange],
-            "sums": [each.sums.tolist() for each in self._detectors],
+            "sums": [list(each.sums) for each in self._detectors],
             "shifts": list(self.shifts),
             "p_values": self._p_values.to_state(),
             "certainties": self._certainties.to_state(),
@@ -155,4 +153,6 @@ class Noticing:
         self._p_values.restore(saved["p_values"])
         self._certainties.restore(saved["certainties"])
         for detector, sums in zip(self._detectors, saved["sums"], strict=True):
-            detector.sums = np.array(sums, np.float64).reshape(detector.sums.shape)
+            if len(sums) != len(detector.sums):
+                raise ValueError(f"a detector has {len(sums)} sums, not {len(detector.sums)}")
+            detector.sums = [float(each) for each in sums]

@@ -173,9 +173,9 @@ class StreamPrior:
             return np.full(n, 1.0 / n)
         return np.asarray((1 - leak) * stay / total + leak / n)
 
-    def take(self, numbers: Sequence[int], alone: Scores, weights: Scores) -> None:
-        """Take note of a sample: its weights without the prior, and with it."""
-        claim = numbers[int(np.argmax(alone))]
+    def take(self, numbers: Sequence[int], scores: Scores, weights: Scores) -> None:
+        """Take note of a sample: its log-likelihoods, and its weights with the prior."""
+        claim = numbers[int(np.argmax(scores))]
         if self.last is not None:
             self.change += CHANGE_RATE * ((claim != self.last) - self.change)
         self.last = claim

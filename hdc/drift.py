@@ -15,22 +15,46 @@ bets that go on for ever would find that out and call it drift. So each p-value 
 from __future__ import annotations
 
 import math
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Sequence
 
 # Bets from bold (pays when p-values are tiny) to shy (pays when they are merely low).
-KAPPAS = np.array([0.2, 0.4, 0.6, 0.8])
+KAPPAS = (0.2, 0.4, 0.6, 0.8)
 # Bets that there are no high p-values, the bolder the larger.
-BULKS = np.array([1.5, 2.0, 3.0])
+BULKS = (1.5, 2.0, 3.0)
 N_BETS = len(KAPPAS) + len(BULKS)
+# No sum grows beyond this: it would be infinite, and infinity times nothing is no number.
+LARGEST_SUM = 1e300
 # No p-value counts for less than this, so that one stranger alone is never a drift.
 SMALLEST_P = 0.01
 # Standard errors by which a p-value is raised: one calibration sample in forty misleads at two.
 SLACK = 2.0
 
 
-class DriftDetector:
+class _Sums:
+    """Shiryaev-Roberts sums of a few bets, as plain floats: an array of seven would cost more."""
+
+    def __init__(self, run_length: float, n_bets: int) -> None:
+        if not run_length > 1:
+            raise ValueError(f"run_length is {run_length}, expected a number of samples above 1")
+        self.run_length = run_length
+        self.sums = [0.0] * n_bets
+
+    @property
+    def evidence(self) -> float:
+        """Mean of the bets' sums: the alarm rings at `run_length`."""
+        return sum(self.sums) / len(self.sums)
+
+    def _pay(self, bets: Sequence[float]) -> bool:
+        paid = zip(self.sums, bets, strict=True)
+        self.sums = [min((1 + each) * bet, LARGEST_SUM) for each, bet in paid]
+        return self.evidence >= self.run_length
+
+    def reset(self) -> None:
+        """Forget all evidence."""
+        self.sums = [0.0] * len(self.sums)
+
+
+class DriftDetector(_Sums):
     """Alarms when low p-values go on; at least `run_length` uniform ones pass between false alarms.
 
     That is the mean run length; the detector needs a few more samples the fewer the calibration
@@ -46,15 +70,7 @@ class DriftDetector:
     """
 
     def __init__(self, run_length: float) -> None:
-        if not run_length > 1:
-            raise ValueError(f"run_length is {run_length}, expected a number of samples above 1")
-        self.run_length = run_length
-        self.sums: npt.NDArray[np.float64] = np.zeros(N_BETS)
-
-    @property
-    def evidence(self) -> float:
-        """Mean of the bets' Shiryaev-Roberts sums: the alarm rings at `run_length`."""
-        return float(self.sums.mean())
+        super().__init__(run_length, N_BETS)
 
     def update(self, p_value: float, n_calibration: float = math.inf) -> bool:
         """Take the next p-value in (0, 1]; return whether the evidence suffices for an alarm.
@@ -67,21 +83,16 @@ class DriftDetector:
                 "at least one score"
             )
         p_value = min(p_value + SLACK * math.sqrt(p_value * (1 - p_value) / n_calibration), 1.0)
-        low = KAPPAS * np.exp((KAPPAS - 1) * math.log(max(p_value, SMALLEST_P)))
-        bets = np.concatenate([low, BULKS * (1 - p_value) ** (BULKS - 1)])
-        self.sums = np.minimum((1 + self.sums) * bets, 1e300)
-        return self.evidence >= self.run_length
-
-    def reset(self) -> None:
-        """Forget all evidence."""
-        self.sums = np.zeros(N_BETS)
+        log_p = math.log(max(p_value, SMALLEST_P))
+        low = [kappa * math.exp((kappa - 1) * log_p) for kappa in KAPPAS]
+        return self._pay(low + [bulk * (1 - p_value) ** (bulk - 1) for bulk in BULKS])
 
 
 # Error rates that are looked for, as shares of what is left above the stated one.
-MORE_ERRORS = np.array([0.1, 0.25, 0.5])
+MORE_ERRORS = (0.1, 0.25, 0.5)
 
 
-class ErrorDetector:
+class ErrorDetector(_Sums):
     """Alarms when errors come more often than stated; the same kind of detector as above.
 
     Each label bets for an error rate above the stated one: likelihood ratios of a coin. At least
@@ -97,15 +108,7 @@ class ErrorDetector:
     """
 
     def __init__(self, run_length: float) -> None:
-        if not run_length > 1:
-            raise ValueError(f"run_length is {run_length}, expected a number of labels above 1")
-        self.run_length = run_length
-        self.sums: npt.NDArray[np.float64] = np.zeros(len(MORE_ERRORS))
-
-    @property
-    def evidence(self) -> float:
-        """Mean of the bets' Shiryaev-Roberts sums: the alarm rings at `run_length`."""
-        return float(self.sums.mean())
+        super().__init__(run_length, len(MORE_ERRORS))
 
     def update(self, is_wrong: bool, stated: float, n_stated: int) -> bool:
         """Take whether an answer was wrong; return whether the evidence suffices for an alarm.
@@ -117,11 +120,7 @@ class ErrorDetector:
             raise ValueError(f"{stated} errors of {n_stated} labels: expected a share of some")
         share = (stated * n_stated + 1) / (n_stated + 2)
         share = min(share + SLACK * math.sqrt(share * (1 - share) / n_stated), 0.95)
-        wanted = share + (1 - share) * MORE_ERRORS
-        bets = wanted / share if is_wrong else (1 - wanted) / (1 - share)
-        self.sums = np.minimum((1 + self.sums) * bets, 1e300)
-        return self.evidence >= self.run_length
-
-    def reset(self) -> None:
-        """Forget all evidence."""
-        self.sums = np.zeros(len(MORE_ERRORS))
+        wanted = [share + (1 - share) * more for more in MORE_ERRORS]
+        if is_wrong:
+            return self._pay([each / share for each in wanted])
+        return self._pay([(1 - each) / (1 - share) for each in wanted])

@@ -254,6 +254,10 @@ def test_the_policy_goes_on_from_its_state_and_refuses_another() -> None:
     assert again.to_state() == policy.to_state()
     with pytest.raises(ValueError, match="expected one of"):
         again.restore({**policy.to_state(), "state": "asleep"})
+    cut = policy.to_state()
+    cut["noticing"]["sums"][0].pop()
+    with pytest.raises(ValueError, match="6 sums, not 7"):
+        again.restore(cut)
 
 
 def test_that_a_class_is_missing_needs_no_proof_beyond_chance() -> None:
