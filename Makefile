@@ -10,6 +10,9 @@ LEGACY_PYTHON ?= $(shell for p in $(PYTHON) python3.11 python3.10; do \
 export OPENBLAS_NUM_THREADS ?= 1
 PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 PIP_FLAGS := --quiet --disable-pip-version-check
+# Tests share nothing, so they run side by side; WORKERS=0 runs them in one process, for a debugger.
+WORKERS ?= 2
+PYTEST := -m pytest -n $(WORKERS) --dist worksteal
 QUICK := -m "not slow" -q
 
 .DEFAULT_GOAL := help
@@ -53,17 +56,17 @@ demo: $(VENV)/.demo
 	$(BIN)/python -m examples.demo
 
 test: test-nojit test-legacy $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 test-nojit: $(VENV)/.test
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest $(QUICK)
+	NUMBA_DISABLE_JIT=1 $(BIN)/python $(PYTEST) $(QUICK)
 
 ifeq ($(LEGACY_PYTHON),)
 test-legacy:
 	@echo "SKIPPED: the suite with NumPy 1.26 and tflite-runtime needs Python 3.10 or 3.11, and none was found."
 else
 test-legacy: $(LEGACY)/.test
-	$(LEGACY)/bin/python -m pytest $(QUICK)
+	$(LEGACY)/bin/python $(PYTEST) $(QUICK)
 endif
 
 # Boards are made in .cache/arm, of Debian packages and ARM wheels; what cannot be made is skipped aloud.
@@ -83,7 +86,7 @@ test-pythons:
 	    v=$$($$p -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	    echo "== Python $$v"; \
 	    $(MAKE) --no-print-directory PYTHON=$$p VENV=.venv-$$v .venv-$$v/.test || exit 1; \
-	    .venv-$$v/bin/python -m pytest $(QUICK) || exit 1; \
+	    .venv-$$v/bin/python $(PYTEST) $(QUICK) || exit 1; \
 	  else echo "SKIPPED: $$p is not here, and no registry of packages brings one."; fi; \
 	done
 
@@ -99,7 +102,7 @@ check: $(VENV)/.dev
 	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(QUICK)
+	$(BIN)/python $(PYTEST) $(QUICK)
 
 fix: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
