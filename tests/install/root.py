@@ -1,7 +1,8 @@
 """A clean Debian in a folder: made once by debootstrap, kept in the cache, unpacked for each test.
 
 Commands run in it by chroot, in a mount namespace of their own, so that nothing stays mounted. It
-has no network: what is installed is brought.
+has no network: what is installed is brought. One of another architecture is emulated: the kernel is
+told for as long as the test takes that qemu starts its programs.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from deploy.deb import MACHINES
 from examples.datasets.archives import cache_dir
+from tests.arm.debian import Unavailable, host_program
+from tests.arm.roots import show_cpu
 
 PROJECT = Path(__file__).parents[2]
 SUITE = "bookworm"
@@ -25,7 +30,14 @@ INCLUDED = (
 )
 # What dpkg writes whatever is installed, and what belongs to nobody.
 IGNORED = ("dev/", "proc/", "sys/", "tmp/", "var/lib/dpkg/", "var/log/", "var/cache/", "root/.")
-ENTER = 'mount --bind /dev "$0/dev" && mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
+SEE_CPU = 'if [ -e "$0/tmp/cpuinfo" ]; then mount --bind "$0/tmp/cpuinfo" "$0/proc/cpuinfo"; fi'
+MOUNT = 'mount --bind /dev "$0/dev" && mount -t proc proc "$0/proc"'
+ENTER = f'{MOUNT} && {SEE_CPU} && exec chroot "$0" "$@"'
+# How the kernel knows programs of 64-bit ARM: the head of an ELF file, and which bits of it count.
+BINFMT = Path("/proc/sys/fs/binfmt_misc")
+ELF = rb"\x7fELF\x02\x01\x01" + rb"\x00" * 9 + rb"\x02\x00\xb7\x00"
+MASK = rb"\xff" * 7 + rb"\x00" + rb"\xff" * 8 + rb"\xfe" + rb"\xff" * 3
+EMULATED_CPU = "cortex-a72"
 
 
 def run(*words, **options):
@@ -46,6 +58,33 @@ def skip_without_tools():
         pytest.skip("NO MOUNT NAMESPACES HERE: nothing is installed into a clean Debian")
 
 
+@contextmanager
+def runnable(architecture):
+    """Have the kernel start this architecture's programs; what it knew before is left alone."""
+    machine = MACHINES[architecture]
+    if machine == os.uname().machine or (BINFMT / f"qemu-{machine}").exists():
+        yield
+        return
+    if machine != "aarch64":
+        pytest.skip(f"NO EMULATION of {architecture} is known here")
+    is_mounted = (BINFMT / "register").exists()
+    entry = BINFMT / "edge-runtime-test"
+    try:
+        qemu = host_program("qemu-aarch64-static", "qemu-user-static")[-1]
+        if not is_mounted:
+            run("mount", "-t", "binfmt_misc", "none", BINFMT)
+        line = b":%s:M::%s:%s:%s:F" % (entry.name.encode(), ELF, MASK, qemu.encode())
+        (BINFMT / "register").write_bytes(line)
+    except (Unavailable, OSError, subprocess.CalledProcessError) as why:
+        pytest.skip(f"NO BINFMT_MISC HERE: no {architecture} is emulated: {why}")
+    try:
+        yield
+    finally:
+        entry.write_bytes(b"-1")
+        if not is_mounted:
+            run("umount", BINFMT)
+
+
 def mirror():
     """Where this machine's apt finds the suite."""
     wanted = f"|{SUITE}|main"
@@ -57,16 +96,19 @@ def mirror():
     return found[0] if found else None
 
 
-def root_archive():
-    """The clean root as a tar; a minute and a half the first time."""
-    archive = cache_dir().resolve() / "roots" / f"{SUITE}-amd64.tar"
+def root_archive(architecture):
+    """The clean root as a tar; a minute and a half the first time, many where it is emulated."""
+    archive = cache_dir().resolve() / "roots" / f"{SUITE}-{architecture}.tar"
     if archive.exists():
         return archive
     archive.parent.mkdir(parents=True, exist_ok=True)
     folder = archive.with_suffix(".new")
     shutil.rmtree(folder, ignore_errors=True)
     uri = mirror()
-    words = ("--variant=minbase", f"--include={INCLUDED}", SUITE, folder, *([uri] if uri else []))
+    words = (
+        f"--arch={architecture}", "--variant=minbase", f"--include={INCLUDED}", SUITE, folder,
+        *([uri] if uri else []),
+    )  # fmt: skip
     done = subprocess.run(
         ["debootstrap", *map(str, words)], capture_output=True, text=True, check=False
     )
@@ -82,17 +124,23 @@ def root_archive():
 class Root:
     """One clean Debian, to be spoiled."""
 
-    def __init__(self, path):
-        self.path = path
+    def __init__(self, path, architecture):
+        self.path, self.architecture = path, architecture
         path.mkdir()
-        run("tar", "--extract", "--file", root_archive(), "--directory", path)
+        run("tar", "--extract", "--file", root_archive(architecture), "--directory", path)
+        if MACHINES[architecture] != os.uname().machine:  # libraries ask what the processor can
+            show_cpu(path, EMULATED_CPU)
+            shutil.move(path / "proc/cpuinfo", path / "tmp/cpuinfo")
 
     def __call__(self, *words):
         """What a command in it printed; its complaint is the failure."""
         done = subprocess.run(
             ["unshare", "--mount", "sh", "-c", ENTER, str(self.path), *map(str, words)],
-            capture_output=True, text=True, check=False, timeout=600, cwd="/",
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"},
+            capture_output=True, text=True, check=False, timeout=1200, cwd="/",
+            env={
+                "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root",
+                "QEMU_CPU": EMULATED_CPU, "OPENBLAS_NUM_THREADS": "1",
+            },
         )  # fmt: skip
         assert done.returncode == 0, f"{words}: {done.stdout[-1500:]}{done.stderr[-1500:]}"
         return done.stdout
@@ -122,11 +170,12 @@ def wheel_of(version, folder):
     return next(wheels.glob(f"edge_runtime-{version}-*.whl"))
 
 
-def fetch_wheels(requirement, folder):
+def fetch_wheels(requirement, folder, architecture):
     """Wheels of everything that the project needs, for the clean root's Python."""
+    machine = MACHINES[architecture]
     run(
         sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--dest", folder,
         "--implementation=cp", "--python-version=3.11", "--abi=cp311", "--abi=abi3", "--abi=none",
-        *[f"--platform=manylinux_2_{n}_x86_64" for n in range(36, 16, -1)],
-        "--platform=manylinux2014_x86_64", requirement,
+        *[f"--platform=manylinux_2_{n}_{machine}" for n in range(36, 16, -1)],
+        f"--platform=manylinux2014_{machine}", requirement,
     )  # fmt: skip

@@ -14,17 +14,23 @@ from edge_runtime import EdgeRuntime, open_encoder
 from edge_runtime.pack.container import Version, write_image
 from firmware_tools.packing import Ingredients, model_payload
 from tests.encoders.models import SMALL_TFLITE, images
-from tests.install.root import Root, fetch_wheels, skip_without_tools, wheel_of
+from tests.install.root import Root, fetch_wheels, runnable, skip_without_tools, wheel_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 NEXT = "0.1.1"
 
 
-@pytest.fixture
-def root(tmp_path):
+@pytest.fixture(params=["amd64", "arm64"])
+def architecture(request):
     skip_without_tools()
-    made = Root(tmp_path / "root")
+    with runnable(request.param):
+        yield request.param
+
+
+@pytest.fixture
+def root(tmp_path, architecture):
+    made = Root(tmp_path / "root", architecture)
     encoder = open_encoder(SMALL_TFLITE)
     X = np.concatenate([images(12, seed=0), images(12, seed=1) + 3.0])
     runtime = EdgeRuntime(encoder, n_dims=256)
@@ -63,7 +69,7 @@ def check_service(root, program):
 def test_pip(root, tmp_path):
     before = root.files()
     wheel = wheel_of("0.1.0", tmp_path)
-    fetch_wheels(f"{wheel}[litert]", root.path / "tmp/wheels")
+    fetch_wheels(f"{wheel}[litert]", root.path / "tmp/wheels", root.architecture)
     root.bring(wheel_of(NEXT, tmp_path), f"tmp/next/edge_runtime-{NEXT}-py3-none-any.whl")
     pip = ("/opt/edge-runtime/bin/pip", "install", "--quiet", "--no-index", "--find-links")
     program = "/opt/edge-runtime/bin/edge-agent"
@@ -85,7 +91,7 @@ def test_deb(root, tmp_path):
     before = root.files()
     for version in ("0.1.0", NEXT):
         root.bring(build_runtime(tmp_path, version), f"tmp/{version}.deb")
-    root.bring(build_backend(tmp_path, "litert", "amd64", "3.11"), "tmp/litert.deb")
+    root.bring(build_backend(tmp_path, "litert", root.architecture, "3.11"), "tmp/litert.deb")
 
     root("dpkg", "--install", "/tmp/0.1.0.deb", "/tmp/litert.deb")
     assert check_it_runs(root, "edge-agent") == "the pack's"
