@@ -24,7 +24,7 @@ help:
 	@echo "make test-arm    the core suite on emulated ARM, 64 and 32 bits; ARM=armhf for one of them"
 	@echo "make test-board  a whole emulated board: push, trial, drift, undo, revert, hard kills"
 	@echo "make test-pythons   the quick suite under every Python from 3.10 to 3.13 that is found"
-	@echo "make test-install   pip and .deb in a clean Debian: needs root, debootstrap, a mirror"
+	@echo "make test-install   pip and .deb in a clean Debian; ARCH=arm64: root, debootstrap, a mirror"
 	@echo "make deb     Debian packages in dist/; BACKEND=litert ARCH=arm64 for an inference library"
 	@echo "make check   lint, types, import rules, quick tests"
 	@echo "make bench   the benchmarks; PACS rows need DATA_DIR=folder with pacs_128.tar"
@@ -90,8 +90,9 @@ test-pythons:
 	  else echo "SKIPPED: $$p is not here, and no registry of packages brings one."; fi; \
 	done
 
+# Of another architecture the clean Debian is emulated: a quarter of an hour the first time.
 test-install: $(VENV)/.test
-	EDGE_RUNTIME_INSTALL=1 $(BIN)/python -m pytest tests/install
+	EDGE_RUNTIME_INSTALL="$(or $(ARCH),amd64 arm64)" $(BIN)/python -m pytest tests/install
 
 deb: $(BIN)/python
 	$(BIN)/python -m deploy.deb --out dist $(if $(BACKEND),--backend $(BACKEND) --arch $(or $(ARCH),arm64))

@@ -11,7 +11,7 @@ import pytest
 PROJECT = Path(__file__).parents[1]
 OWN = {"adaptors", "edge_runtime", "firmware_tools", "hdc"}
 DECLARED = {"numpy", "serial", "cbor2", "cryptography"}  # by the names they are imported by
-# Loaded late, where an extra was chosen: kernels by `adaptors._backend`, tables by `edgectl monitor`.
+# Loaded late, where an extra was chosen: kernels, and the live table of `edgectl monitor`.
 CHOSEN = {"adaptors/_kernels.py": {"numba"}, "firmware_tools/monitor.py": {"rich"}}
 
 

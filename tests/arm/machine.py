@@ -89,6 +89,8 @@ class Kernel:
         (tree / "init").write_text(FIRST.replace("DEVICE", device))
         (tree / "init").chmod(0o755)
         names = "\n".join(str(each.relative_to(tree)) for each in sorted(tree.rglob("*")))
+        if shutil.which("cpio") is None:
+            raise Unavailable("cpio is not installed")
         archive = subprocess.run(
             ["cpio", "-o", "-H", "newc", "--quiet"],
             input=names.encode(), cwd=tree, stdout=subprocess.PIPE, check=True,

@@ -23,7 +23,7 @@ NEXT = "0.1.1"
 
 @pytest.fixture(params=["amd64", "arm64"])
 def architecture(request):
-    skip_without_tools()
+    skip_without_tools(request.param)
     with runnable(request.param):
         yield request.param
 
