@@ -128,6 +128,12 @@ class SlotBank:
         self.usage.take(slot.number, slot.n_labels)
         self._next_number = max(self._next_number, slot.number) + 1
 
+    @property
+    def n_classes(self) -> int:
+        """Classes known to the slot that knows most of them."""
+        known = (np.count_nonzero(slot.domain.counts) for slot in self.slots)
+        return int(max(known, default=0))
+
     def get(self, number: int) -> Slot:
         """The slot of this number, or the one that has taken its place."""
         while number in self._heirs:

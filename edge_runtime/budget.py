@@ -1,7 +1,8 @@
 """The byte budget: what everything learned costs, and what is done when it is full.
 
-First what only helps learning goes: copies of slots, then labels that young slots keep. Then, in
-the order that the user has set:
+First what only helps learning goes: copies of slots, then labels that young slots keep; those of
+the slot where the stream is go only after others were merged or quantised. Then, in the order that
+the user has set:
 
     merge      two slots that have become the same become one           nothing is lost
     quantise   the least used slot, the one the stream is in last:      a little accuracy; its
@@ -111,6 +112,8 @@ def make_room(bank: SlotBank, n_bytes: int = 0, n_slots: int = 0) -> list[Relief
         bank.guard.drop_copies()
     by_use = sorted(bank.slots, key=lambda slot: bank.usage.of(slot.number))
     for slot in by_use:
+        if slot.number == bank.prior.last and not n_slots:
+            reliefs += _spare_youth(bank, slot, n_bytes)
         if not bank.has_room(n_bytes):
             slot.mature()
     while not bank.has_room(n_bytes, n_slots):
@@ -123,6 +126,26 @@ def make_room(bank: SlotBank, n_bytes: int = 0, n_slots: int = 0) -> list[Relief
     for slot in by_use:
         if not bank.has_room(n_bytes):
             slot.adaptor = None
+    return reliefs
+
+
+def _spare_youth(bank: SlotBank, slot: Slot, n_bytes: int) -> list[Relief]:
+    """Have the other slots give way while one still has the labels of its youth.
+
+    It is fitted anew to these as they come, which teaches it more than each of them by itself. In
+    10 MB, the last of four domains of PACS keeps 2,048 instead of 600: 86.9 % instead of 85.4 %
+    (three seeds).
+    """
+    reliefs: list[Relief] = []
+    while slot.young is not None and slot in bank.slots and not bank.has_room(n_bytes):
+        relief = None
+        if "merge" in bank.when_full:
+            relief = _merge(bank)
+        if relief is None and "quantise" in bank.when_full:
+            relief = _quantise(bank, spared=slot)
+        if relief is None:
+            break
+        reliefs.append(relief)
     return reliefs
 
 
@@ -151,9 +174,9 @@ def _merge(bank: SlotBank) -> Relief | None:
     return Relief("merged", first.number, message, before - bank.n_bytes)
 
 
-def _quantise(bank: SlotBank) -> Relief | None:
+def _quantise(bank: SlotBank, spared: Slot | None = None) -> Relief | None:
     # Where the stream is, much is still to be learned: that slot comes last.
-    whole = [slot for slot in bank.slots if not slot.is_quantised]
+    whole = [slot for slot in bank.slots if not slot.is_quantised and slot is not spared]
     elsewhere = [slot for slot in whole if slot.number != bank.prior.last]
     before, slot = bank.n_bytes, _least_used(bank, elsewhere or whole)
     if slot is None:

@@ -124,7 +124,7 @@ class Growth:
     def decide(self, bank: SlotBank, sample_id: int) -> list[Event]:
         """Put what was collected on trial; go on collecting if the verdict is to wait."""
         n = 0 if self._collected is None else len(self._collected)
-        if self._collected is None or n < self._policy.settings.first_trial_labels:
+        if self._collected is None or n < self._policy.settings.labels_to_decide(bank.n_classes):
             self._policy.on_verdict("reject", None)
             self._drop()
             return [Event("rejected", sample_id, f"{n} labels came: too few to decide anything")]

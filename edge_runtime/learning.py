@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from edge_runtime.bank import Answer
 from edge_runtime.classes import indices_of
 from edge_runtime.errors import LabelError
+from edge_runtime.features import Matrix
 from edge_runtime.growth import HARDLY_KNOWN, grown_event
 from edge_runtime.parts import RuntimeParts
 from edge_runtime.pending import PendingSample
@@ -82,7 +84,8 @@ class Learning(RuntimeParts):
         """Learn a labelled batch of one domain at once: the first domain, or a new one.
 
         The first batch becomes the first slot. A later one is put on trial as a drift's labels
-        are: a new slot is grown only if held-out labels say that it helps.
+        are: a new slot is grown only if held-out labels say that it helps. Too few for that are
+        learned one by one, where they belong.
         """
         if len(X) != len(labels) or len(X) == 0:
             raise LabelError(f"{len(X)} samples and {len(labels)} labels: expected as many, > 0")
@@ -97,6 +100,8 @@ class Learning(RuntimeParts):
         sample_id = self._pending.next_id
         if bank.slots:
             answers = bank.answer(features, len(classes))
+            if len(y) < self._policy.settings.first_trial_labels:
+                return self._learn_few(features, indices, answers, sample_id)
             answered = np.array([(answer.best, answer.slot or 0) for answer in answers])
             return self._growth.put_on_trial(bank, features, y, answered, sample_id)
         slot = bank.new_slot().start(features, y)
@@ -104,6 +109,18 @@ class Learning(RuntimeParts):
         bank.guard.on_grown(slot.number, features, y)
         self._policy.on_calibrated(len(slot.calibration), slot.number, slot.labelled())
         return [grown_event(slot, None, sample_id), *bank.keep_budget(sample_id)]
+
+    def _learn_few(
+        self, X: Matrix, y: Sequence[int], answers: Sequence[Answer], sample_id: int
+    ) -> list[Event]:
+        """Learn labels that are too few for a trial, each in the slot that claims its sample."""
+        events: list[Event] = []
+        for x, k, answer in zip(X, y, answers, strict=True):
+            is_strange = answer.p_value <= self._policy.settings.false_alarm_rate
+            certainty = 0.0 if is_strange else answer.certainty
+            sample = PendingSample(x.copy(), answer.slot, answer.best, certainty)
+            events += self._learn_in_slot(sample, k, sample_id)
+        return events
 
     def _learn_in_slot(self, sample: PendingSample, k: int, sample_id: int) -> list[Event]:
         bank = self.bank

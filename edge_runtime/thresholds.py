@@ -122,6 +122,14 @@ class PolicySettings:
                 f"stuck_samples {self.stuck_samples}: expected >= 0, in [0, 1), and >= 2"
             )
 
+    def labels_to_decide(self, n_classes: int) -> int:
+        """Labels without which a trial cannot be decided.
+
+        As many as for a first trial; of two classes no more may come, if one of them has all that
+        it may cost.
+        """
+        return min(self.first_trial_labels, self.labels_per_class * max(n_classes - 1, 1))
+
     @property
     def calibration_samples(self) -> int:
         """Known samples without which the rate cannot be kept: the least p-value is 1 / (n + 1)."""

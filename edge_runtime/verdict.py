@@ -51,8 +51,8 @@ def judge(case: Case, settings: PolicySettings, *, is_last: bool) -> Verdict:
     >>> judge(Case(40, 1.0, 1.0, 1.0), PolicySettings(), is_last=False)
     'keep'
     """
-    if case.n_labels < settings.first_trial_labels:
-        return "reject" if is_last else "wait"
+    if case.n_labels < settings.first_trial_labels and not is_last:
+        return "wait"
     has_new_classes = case.new_share >= settings.new_class_share
     should_adapt = has_new_classes or _is_adapting_better(case, settings)
     if should_adapt and not is_last and _may_adapt_early(case, settings):

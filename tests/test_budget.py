@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_runtime import EdgeRuntime, PolicySettings
-from edge_runtime.budget import Usage
+from edge_runtime.budget import Usage, make_room
 from edge_runtime.errors import BudgetError, LabelError
 from edge_runtime.records import Event
 from tests.domains import domain
@@ -124,6 +124,24 @@ def test_whatever_the_stream_the_budget_is_kept(stream, factor, when_full) -> No
                     runtime.learn(prediction.sample_id, label)
             assert runtime.n_bytes <= budget
             assert sum(runtime.bytes_by_part.values()) == runtime.status()["bytes"]
+
+
+def test_others_give_way_to_the_labels_of_the_slot_where_the_stream_is() -> None:
+    runtime = EdgeRuntime(**SMALL)
+    for number in (0, 1):
+        X, y = domain(number, 60, number)
+        runtime.learn_many(X, y.tolist())
+    bank = runtime.bank
+    first, second = bank.slots
+    first.mature()
+    bank.guard.drop_copies()
+    bank.budget_bytes = bank.n_bytes - 1
+    assert [(relief.kind, relief.slot) for relief in make_room(bank)] == [("quantised", 0)]
+    assert second.young is not None
+    bank.budget_bytes = bank.n_bytes - 1
+    make_room(bank)
+    assert second.young is None
+    assert not second.is_quantised
 
 
 def test_a_class_that_cannot_fit_is_refused_and_nothing_changes() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -88,6 +89,31 @@ def test_a_class_never_seen_before_joins_by_its_first_label() -> None:
         runtime.learn(runtime.step(x).sample_id, 3)
     assert runtime.classes == [*dict.fromkeys(y.tolist()), 3]
     assert accuracy(runtime, 0) > 0.9
+
+
+def test_two_classes_suffice_to_grow_although_one_has_all_its_labels_before_twenty_came() -> None:
+    runtime = EdgeRuntime(n_dims=2048)
+    X, y = domain(0, 200, 16, classes=(0, 1))
+    runtime.learn_many(X, y.tolist())
+    asked: Counter[int] = Counter()
+    events = []
+    for x, k in zip(*domain(1, 200, 17, classes=(0, 1)), strict=True):
+        prediction = runtime.step(x)
+        events += prediction.events
+        if prediction.wants_label:
+            asked[int(k)] += 1
+            events += runtime.learn(prediction.sample_id, int(k))
+    assert "grown" in [event.kind for event in events]
+    assert asked.total() < 20
+    assert max(asked.values()) <= 10
+
+
+def test_a_batch_too_small_for_a_trial_is_learned_where_it_belongs() -> None:
+    runtime = taught()
+    n_labels = runtime.slots[0].n_labels
+    X, y = domain(0, 8, 18)
+    assert runtime.learn_many(X, y.tolist()) == []
+    assert runtime.slots[0].n_labels == n_labels + 8
 
 
 def test_an_unlabelled_stranger_never_teaches_anything() -> None:
