@@ -25,8 +25,8 @@ from benchmarks.command import main
 from benchmarks.encoder_files import lite0_files
 from benchmarks.options import Options
 from benchmarks.reporting import Report
-from benchmarks.step import LABELS, N_DOMAINS, as_taps, made_up
-from edge_runtime import EdgeRuntime, open_encoder
+from benchmarks.step import LABELS, N_DOMAINS, made_up, taught
+from edge_runtime import open_encoder
 from edge_runtime.board.profiles import ENVIRONMENT, PROFILES
 
 PROJECT = Path(__file__).parents[1]
@@ -38,7 +38,7 @@ import numpy as np
 marks.append(time.process_time())
 import edge_runtime.board.service, edge_runtime.board.deploying
 from edge_runtime.board.profiles import PROFILES
-from edge_runtime import EdgeRuntime, open_encoder
+from edge_runtime import open_encoder
 marks.append(time.process_time())
 PROFILES[profile].apply()
 marks.append(time.process_time())
@@ -98,12 +98,7 @@ def prepare(encoder_path: Path, folder: Path, labels: int) -> list[str]:
     encoder = open_encoder(encoder_path)
     assert encoder.input_spec is not None
     rng = np.random.default_rng(0)
-    runtime = EdgeRuntime(encoder)
-    for _ in range(N_DOMAINS):
-        X, y = made_up(rng, labels)
-        runtime.learn_many([as_taps(x) for x in X], y.tolist())
-        slot = runtime.slots[-1]
-        slot.adaptor = slot.adaptor or slot.fit_adaptor(X, y)
+    runtime = taught([made_up(rng, labels) for _ in range(N_DOMAINS)], 8192, encoder)
     runtime.save(folder / "learned")
     sample = rng.normal(size=encoder.input_spec.shape).astype(np.float32)
     np.save(folder / "sample.npy", sample)

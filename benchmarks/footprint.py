@@ -28,9 +28,9 @@ from benchmarks.command import main
 from benchmarks.encoder_files import lite0_files
 from benchmarks.options import Options
 from benchmarks.reporting import ABSENT, Report
-from benchmarks.step import LABELS, N_DOMAINS, as_taps, made_up
+from benchmarks.step import LABELS, N_DOMAINS, made_up, taught
 from benchmarks.wire import serving
-from edge_runtime import EdgeRuntime, __version__, open_encoder
+from edge_runtime import __version__, open_encoder
 from edge_runtime.board.files import Files
 from edge_runtime.board.images import BoardLimits, ImageStore
 from edge_runtime.board.record import Now
@@ -158,12 +158,7 @@ def install(encoder_path: Path, state: Path, labels: int) -> None:
     """Make a board whose pack is confirmed, with a slot for each domain."""
     encoder = open_encoder(encoder_path)
     rng = np.random.default_rng(0)
-    runtime = EdgeRuntime(encoder)
-    for _ in range(N_DOMAINS):
-        X, y = made_up(rng, labels)
-        runtime.learn_many([as_taps(x) for x in X], y.tolist())
-        slot = runtime.slots[-1]
-        slot.adaptor = slot.adaptor or slot.fit_adaptor(X, y)
+    runtime = taught([made_up(rng, labels) for _ in range(N_DOMAINS)], 8192, encoder)
     with tempfile.TemporaryDirectory() as folder:
         runtime.save(folder)
         parts = Ingredients(classes=runtime.classes, state=Path(folder))

@@ -25,6 +25,7 @@ from benchmarks.options import Options
 from benchmarks.reporting import Report
 from benchmarks.timing import medians
 from edge_runtime import EdgeRuntime
+from edge_runtime.encoders import Encoder
 
 TAPS = {"tap1": 24, "tap2": 40, "tap3": 112, "embedding": 1280}
 N_CLASSES, N_DOMAINS, LABELS, RANK = 7, 4, 1100, 40
@@ -76,9 +77,11 @@ def made_up(rng: np.random.Generator, n: int) -> tuple[Matrix, Any]:
     return X.astype(np.float32), y
 
 
-def taught(domains: list[tuple[Matrix, Any]], n_dims: int) -> EdgeRuntime:
+def taught(
+    domains: list[tuple[Matrix, Any]], n_dims: int, encoder: Encoder | None = None
+) -> EdgeRuntime:
     """A runtime with a mature slot, adaptor included, for each domain."""
-    runtime = EdgeRuntime(n_dims=n_dims)
+    runtime = EdgeRuntime(encoder, n_dims=n_dims)
     for X, y in domains:
         runtime.learn_many([as_taps(x) for x in X], y.tolist())
     bank = runtime.bank
