@@ -20,8 +20,6 @@ from edge_runtime.board.channel import Channel, ChannelError
 from edge_runtime.board.profiles import ENVIRONMENT
 from edge_runtime.board.worker import Order
 
-# With the self-test's bound, the old pack is back within 30 s of whatever a new one does.
-START_S: Final = 25.0
 HANG_S: Final = 20.0
 STOP_S: Final = 5.0
 MAX_TICKETS: Final = 64
@@ -141,8 +139,8 @@ class Runner:
             return f"the runtime {self._ended(status)}"
         if self._is_closed:
             return f"the runtime hung up{': ' if self._failure else ''}{self._failure}"
-        if not self.is_ready and now_s - self._started_s > START_S:
-            return f"the runtime did not start within {START_S:g} s"
+        if not self.is_ready and now_s - self._started_s > self.order.start_s:
+            return f"the runtime did not start within {self.order.start_s:g} s"
         if now_s - self._heard_s > HANG_S and self.is_ready:
             return f"the runtime gave no sign for {HANG_S:g} s"
         return ""

@@ -35,7 +35,7 @@ def register(commands: Any) -> None:
     limits = serve.add_argument_group("limits")
     add_profile(limits)
     limits.add_argument("--trial-s", type=float, default=600.0, help="time to confirm an update")
-    limits.add_argument("--test-s", type=float, default=25.0, help="time for a self-test")
+    limits.add_argument("--test-s", type=float, default=25.0, help="of a self-test, and of a start")
     limits.add_argument("--save-s", type=float, default=SAVE_S, help="labels are saved so soon")
     limits.add_argument(
         "--write-mb", type=_megabytes, default=BYTES_PER_HOUR // 10**6, metavar="MB",
@@ -101,6 +101,7 @@ def serve_lines(arguments: argparse.Namespace) -> None:
         save_s=arguments.save_s,
         write_bytes=arguments.write_mb * 10**6,
         profile=arguments.profile,
+        start_s=arguments.test_s,
     )
     serve(
         ServeSettings(

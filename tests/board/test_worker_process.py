@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -36,6 +37,15 @@ def until(runner, is_enough):
         heard += runner.listen(time.monotonic())
         time.sleep(0.02)
     return heard
+
+
+def test_a_worker_that_takes_too_long_to_start_is_given_up(order):
+    runner = Runner(replace(order, start_s=7.5), 100.0)
+    try:
+        assert runner.fault(107.0) == ""
+        assert runner.fault(108.0) == "the runtime did not start within 7.5 s"
+    finally:
+        runner.kill()
 
 
 def test_what_is_not_to_be_had_is_an_event_and_the_worker_serves(order, monkeypatch):
