@@ -41,6 +41,10 @@ class Learning(RuntimeParts):
         if sample.is_faulty:
             message = "its sample came from a broken sensor: the label is not learned"
             return [Event("rejected", sample_id, message)]
+        return self._take_label(sample, k, sample_id)
+
+    def _take_label(self, sample: PendingSample, k: int, sample_id: int) -> list[Event]:
+        """Learn, hold back or collect a label, as the policy has it."""
         events = self._check_answer(sample, k, sample_id)
         use = self._policy.on_label(sample_id, k)
         if use == "hold" and self._is_known(k):
@@ -85,7 +89,7 @@ class Learning(RuntimeParts):
 
         The first batch becomes the first slot. A later one is put on trial as a drift's labels
         are: a new slot is grown only if held-out labels say that it helps. Too few for that are
-        learned one by one, where they belong.
+        taken as if they came one by one.
         """
         if len(X) != len(labels) or len(X) == 0:
             raise LabelError(f"{len(X)} samples and {len(labels)} labels: expected as many, > 0")
@@ -113,13 +117,13 @@ class Learning(RuntimeParts):
     def _learn_few(
         self, X: Matrix, y: Sequence[int], answers: Sequence[Answer], sample_id: int
     ) -> list[Event]:
-        """Learn labels that are too few for a trial, each in the slot that claims its sample."""
+        """Take labels that are too few for a trial as if they had come one by one."""
         events: list[Event] = []
         for x, k, answer in zip(X, y, answers, strict=True):
             is_strange = answer.p_value <= self._policy.settings.false_alarm_rate
             certainty = 0.0 if is_strange else answer.certainty
             sample = PendingSample(x.copy(), answer.slot, answer.best, certainty)
-            events += self._learn_in_slot(sample, k, sample_id)
+            events += self._take_label(sample, k, sample_id)
         return events
 
     def _learn_in_slot(self, sample: PendingSample, k: int, sample_id: int) -> list[Event]:
