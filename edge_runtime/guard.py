@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from edge_runtime.slots import Slot
 
 Bools = npt.NDArray[np.bool_]
+Scores = npt.NDArray[np.float64]
 
 # Labels between two comparisons of a slot with its copy: one pass of a matrix instead of many.
 CHECK_EVERY = 16
@@ -102,11 +103,17 @@ class Guard:
         watch = self.watch(slot.number)
         counts = (watch.before or slot).domain.counts  # of the one that is certain
         known = [int(counts[c]) if 0 <= c < len(counts) else 0 for c in (k, sample.predicted)]
-        is_certain = (
-            sample.certainty >= self.settings.certainty
-            and min(known) >= self.settings.confirmed_labels
-        )
-        return is_certain and watch.doubts(sample.predicted, k)
+        if min(known) < self.settings.confirmed_labels:
+            return False
+        if sample.certainty >= self.settings.certainty:
+            watch.note(contradicts=k != sample.predicted)
+        elif not self.is_surer(np.array(sample.certainty), slot.number):
+            return False
+        return watch.doubts(sample.predicted, k)
+
+    def is_surer(self, certainty: Scores, slot: int) -> Bools:
+        """Whether answers (any shape) are more likely to be right than labels lately were."""
+        return np.asarray(certainty >= 1 - self.watch(slot).wrong_share)
 
     def hold(self, judged: PendingSample, k: int, slot: int) -> None:
         """Keep a doubtful label until it is confirmed; of all slots, the most held lose one."""

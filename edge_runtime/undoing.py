@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from edge_runtime.bank import SlotBank
 from edge_runtime.guard import Guard
 from edge_runtime.pending import PendingSample
@@ -51,6 +53,9 @@ def undo_change(bank: SlotBank, guard: Guard, finding: Finding, sample_id: int) 
         bank.remove(now)
     else:
         bank.replace(now, before)
+    n_kept = 0
+    if before is not None and finding.reason == "contradictions":
+        n_kept = _learn_again(guard, before, now)
     evidence = {
         "reason": finding.reason,
         "before": finding.before,
@@ -58,12 +63,35 @@ def undo_change(bank: SlotBank, guard: Guard, finding: Finding, sample_id: int) 
         "samples": finding.n_samples,
         "evidence": finding.evidence,
         "labels": now.n_labels - (0 if before is None else before.n_labels),
+        "kept": n_kept,
     }
     what = f"slot {finding.slot} is " + ("gone" if before is None else "as it was")
+    if n_kept:
+        what += f", but for {n_kept} labels that nothing contradicts"
     why = WHY[finding.reason].format(
         n=finding.n_samples, before=finding.before, after=finding.after
     )
     return Event("undone", sample_id, f"{what}: {why}", finding.slot, evidence)
+
+
+def _learn_again(guard: Guard, before: Slot, now: Slot) -> int:
+    """Have a slot that was put back learn the labels since that it does not contradict.
+
+    Most of them are right; they are there while the slot is young. Returns how many they were.
+    """
+    if now.young is None or before.young is None or before.follower.has_moved:
+        return 0
+    n_before = len(before.young)
+    X, y = now.young.X[n_before:], now.young.y[n_before:]
+    if len(y) == 0:
+        return 0
+    scores = before.score(X, max(int(y.max()) + 1, len(before.domain.counts)))
+    best = scores.told.argmax(axis=1)
+    certainty = np.exp(scores.told.max(axis=1))
+    kept = (best == y) | ~guard.is_surer(certainty, before.number)
+    if kept.any():
+        before.learn_batch(X[kept], y[kept])
+    return int(kept.sum())
 
 
 def _doubtful_event(sample: PendingSample, slot: int, sample_id: int) -> Event:

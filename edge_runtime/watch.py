@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Reason = Literal["labels", "contradictions", "growth"]
 
+# Of labels of certain samples, the part by which the last one counts in the share that are wrong.
+WRONG_RATE = 1 / 50
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -48,6 +51,7 @@ class Watch:
         # While closed, labels that contradict are held back.
         self.is_closed = False
         self.held: list[tuple[Matrix, int, int]] = []  # features, class, class it seemed to be
+        self.wrong_share = 0.0  # of the last labels of samples that were certain
         self._said: Counter[tuple[int, int]] = Counter()  # class it seemed to be, class of label
         self.start_anew()
 
@@ -63,9 +67,13 @@ class Watch:
 
     # -- doubtful labels ---------------------------------------------------------------------
 
+    def note(self, *, contradicts: bool) -> None:
+        """Take whether the label of a sample that was certain contradicts."""
+        self.contradictions.update(contradicts)
+        self.wrong_share += WRONG_RATE * (contradicts - self.wrong_share)
+
     def doubts(self, seemed: int, k: int) -> bool:
-        """Take the label of a sample that was certain; return whether it is doubtful."""
-        self.contradictions.update(k != seemed)
+        """Whether the label of a sample that seemed to be of another class is doubtful."""
         if not self.is_closed:
             return False
         if self.contradictions.is_quiet:
@@ -110,6 +118,8 @@ class Watch:
         said = [[*pair, n] for pair, n in sorted(self._said.items())]
         sums = self.contradictions.sums.tolist()
         header = {"sums": sums, "is_closed": self.is_closed, "said": said}
+        if self.wrong_share:  # else the bytes are those of before there was one
+            header["wrong_share"] = self.wrong_share
         if not self.held:
             return header, {}
         X = np.stack([row[0] for row in self.held])
@@ -122,6 +132,9 @@ class Watch:
         sums = np.array(header["sums"], np.float64)
         self.contradictions.sums = sums.reshape(self.contradictions.sums.shape)
         self.is_closed = bool(header["is_closed"])
+        self.wrong_share = float(header.get("wrong_share", 0.0))
+        if not 0 <= self.wrong_share <= 1:
+            raise ValueError(f"wrong_share is {self.wrong_share}, expected a share")
         self._said = Counter({(int(i), int(j)): int(n) for i, j, n in header["said"]})
         X, y = arrays.get("held_X"), arrays.get("held_y")
         if X is None or y is None:

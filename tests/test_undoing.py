@@ -40,6 +40,9 @@ def test_poisoned_labels_are_undone_and_held_back(wrong: float, n: int) -> None:
     assert undone[0].evidence["reason"] == "contradictions"
     assert {"before", "after", "samples", "labels"} <= set(undone[0].evidence)
     assert undone[0].evidence["before"] >= undone[0].evidence["after"]
+    # Of the labels since, those that are right are learned again.
+    assert undone[0].evidence["kept"] > (1 - 2 * wrong) * undone[0].evidence["labels"]
+    assert f"but for {undone[0].evidence['kept']} labels" in undone[0].message
     assert of_kind(events, "doubtful")
     assert accuracy(runtime, 0) > 0.97
 
@@ -110,6 +113,9 @@ def test_doubts_and_canaries_survive_a_restart(tmp_path) -> None:
     header_again, arrays_again = again.bank.guard.to_state()
     assert header == header_again
     assert header["0"]["is_closed"]
+    assert 0.1 < header["0"]["wrong_share"] < 0.9
+    with pytest.raises(ValueError, match="expected a share"):
+        again.bank.guard.watch(0).restore({**header["0"], "wrong_share": 7.0}, {}, 24)
     for name, array in arrays.items():
         np.testing.assert_array_equal(array, arrays_again[name], err_msg=name)
 
