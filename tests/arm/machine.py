@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.arm.debian import PROJECT, Apt, Unavailable, cache, host_program, run
-from tests.arm.roots import AARCH64, Board, make
+from tests.arm.roots import AARCH64, make
 
 # No numba: the twins serve, and no kernel is compiled under emulation for minutes.
 LEAN = replace(
@@ -34,6 +34,11 @@ VIRT_MODULES = (
 PI3_MODULES = (
     "sdhci", "sdhci-pltfm", "sdhci-iproc", "mmc/host/bcm2835", "crc16", "mbcache", "jbd2",
     "crc32c_generic", "libcrc32c", "ext4",
+)  # fmt: skip
+# A cable that begins and ends on the board: what the gadget says comes out of the host's end.
+USB_MODULES = (
+    "usb-common", "usbcore", "configfs", "udc-core", "libcomposite", "u_serial", "usb_f_acm",
+    "dummy_hcd", "g_serial", "cdc-acm",
 )  # fmt: skip
 INIT = """#!/bin/sh
 export PATH=/bin:/sbin:/usr/bin HOME=/root PYTHONUNBUFFERED=1 OPENBLAS_NUM_THREADS=1
@@ -54,6 +59,10 @@ START = """#!/bin/sh
 exec python3 -m edge_runtime.board serve --port "$1" --baud 921600 --name emulated \\
     --state /var/lib/edge-agent --memory-mb 4096 OPTIONS
 """
+USB_START = """#!/bin/sh
+[ -e /tmp/bridge ] || { touch /tmp/bridge; python3 /srv/bridge.py "$1" /dev/ttyACM0 & }
+set -- /dev/ttyGS0
+""" + START.removeprefix("#!/bin/sh\n")
 COMMANDS = ("sh", "mount", "cat", "sleep", "sync", "mkdir", "ls", "uname", "free", "poweroff")
 
 
@@ -99,8 +108,9 @@ class Kernel:
         shutil.rmtree(tree)
 
 
-def disk(target: Path, busybox: Path, srv: Path, options: str, board: Board = LEAN) -> None:
-    """An ext4 disk: the board's root, this project, `srv`, and the agent with its `options`."""
+def disk(target: Path, busybox: Path, srv: Path, options: str, start: str = START) -> None:
+    """An ext4 disk: a board's root, this project, `srv`, and the agent with its `options`."""
+    board = LEAN
     root = make(board)
     tree = target.with_suffix(".dir")
     shutil.rmtree(tree, ignore_errors=True)
@@ -122,7 +132,7 @@ def disk(target: Path, busybox: Path, srv: Path, options: str, board: Board = LE
     shutil.copytree(srv, tree / "srv", dirs_exist_ok=True)
     for key in srv.glob("*.pub.pem"):
         shutil.copy(key, tree / "var/lib/edge-agent/keys" / key.name)
-    for path, text in (("srv/start", START.replace("OPTIONS", options)), ("sbin/board-init", INIT)):
+    for path, text in (("srv/start", start.replace("OPTIONS", options)), ("sbin/board-init", INIT)):
         (tree / path).write_text(text)
         (tree / path).chmod(0o755)
     used = int(run("du", "-sm", tree).split()[0])
@@ -184,10 +194,23 @@ class Machine:
 
 def virt(folder: Path, srv: Path, options: str) -> Machine:
     """A board with an 8250 UART on PCI, a virtio disk and 512 MB, made in `folder`."""
-    qemu = host_program("qemu-system-aarch64", "qemu-system-arm")
     kernel = Kernel()
     kernel.initramfs(folder / "initrd.gz", "/dev/vda", VIRT_MODULES)
     disk(folder / "root.ext4", kernel.busybox, srv, options)
+    return _virt(folder, kernel)
+
+
+def usb_gadget(folder: Path, srv: Path, options: str) -> Machine:
+    """The same board, its agent on a USB serial gadget, which a bridge joins to the UART."""
+    kernel = Kernel("linux-image-arm64")
+    kernel.initramfs(folder / "initrd.gz", "/dev/vda", VIRT_MODULES + USB_MODULES)
+    shutil.copy(Path(__file__).with_name("bridge.py"), srv)
+    disk(folder / "root.ext4", kernel.busybox, srv, options, USB_START)
+    return _virt(folder, kernel)
+
+
+def _virt(folder: Path, kernel: Kernel) -> Machine:
+    qemu = host_program("qemu-system-aarch64", "qemu-system-arm")
     command = [
         *qemu, "-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", "512", "-display", "none",
         "-nodefaults", "-no-reboot", "-kernel", str(kernel.image),

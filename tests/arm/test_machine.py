@@ -159,8 +159,8 @@ def test_a_plug_pulled_at_any_moment_of_an_update_leaves_the_old_or_the_new(desk
     )
 
 
-@pytest.mark.parametrize("desk", [machine.raspberry_pi_3], indirect=True)
-def test_a_raspberry_pi_3_takes_a_pack_over_its_own_uart(desk, packs):
+@pytest.mark.parametrize("desk", [machine.raspberry_pi_3, machine.usb_gadget], indirect=True)
+def test_a_pack_goes_over_the_uart_of_a_raspberry_pi_3_and_over_a_usb_gadget(desk, packs):
     desk.until(lambda status: status["agent"]["phase"] == "empty")
     desk.do("push", packs["1.0.0"], "--confirm", "--wait-s", 150, change=True)
     status = desk.until(version_of)
