@@ -38,7 +38,7 @@ import numpy as np
 marks.append(time.process_time())
 import edge_runtime.board.service, edge_runtime.board.deploying
 from edge_runtime.board.profiles import PROFILES
-from edge_runtime import open_encoder
+from edge_runtime import EdgeRuntime, open_encoder
 marks.append(time.process_time())
 PROFILES[profile].apply()
 marks.append(time.process_time())

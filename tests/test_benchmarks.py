@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import continual, features, local_learning, local_tasks, reporting
+from benchmarks import cold_start, continual, features, local_learning, local_tasks, reporting
 from benchmarks.continual_peers import PEERS, Outcome, Peer, accuracy
 from benchmarks.features import FeatureSet
 from benchmarks.options import Options, parse
@@ -17,6 +17,7 @@ from benchmarks.peers.streaming import NearestMean, RanPAC, StreamingLDA
 from benchmarks.splits import View, domain_stream, first_of_each_class, validation_part
 from benchmarks.streams import domains
 from examples.datasets.archives import ArchiveUnavailableError
+from examples.datasets.lite0 import lite0_path
 from examples.datasets.pacs import DataAbsentError
 
 TAPS = {"tap1": 4, "embedding": 12}
@@ -242,3 +243,15 @@ def test_updates_and_answers_are_timed() -> None:
     assert len(report.rows) == 10  # two kinds of start among them
     updates = [record for record in report.records if record["what"].startswith("update")]
     assert all(record[adaptors.NUMPY] > 0 for record in updates)
+
+
+@pytest.mark.slow
+def test_every_part_of_a_start_is_timed(tmp_path: Path) -> None:
+    try:
+        encoder = lite0_path()
+    except ArchiveUnavailableError as why:
+        pytest.skip(f"NO ENCODER: {why}")
+    words = cold_start.prepare(encoder, tmp_path, 200)
+    times = cold_start.start("small", words, str(tmp_path))
+    assert len(times) == len(cold_start.PARTS)
+    assert min(times) >= 0
