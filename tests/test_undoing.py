@@ -8,6 +8,8 @@ import pytest
 from edge_runtime import EdgeRuntime
 from edge_runtime.errors import StateError
 from edge_runtime.records import Event
+from edge_runtime.undoing import _learn_again
+from edge_runtime.watch import copy_of
 from tests.domains import domain
 from tests.test_runtime import accuracy, live, taught
 
@@ -45,6 +47,17 @@ def test_poisoned_labels_are_undone_and_held_back(wrong: float, n: int) -> None:
     assert f"but for {undone[0].evidence['kept']} labels" in undone[0].message
     assert of_kind(events, "doubtful")
     assert accuracy(runtime, 0) > 0.97
+
+
+def test_labels_of_a_class_that_the_copy_does_not_know_are_learned_again() -> None:
+    runtime = taught()
+    (slot,), guard = runtime.bank.slots, runtime.bank.guard
+    before = copy_of(slot)
+    guard.watch(0).wrong_share = 1.0  # any answer is believed rather than a label
+    for x in domain(0, 12, 19, classes=(3,))[0]:
+        slot.learn(x, 4)
+    assert _learn_again(guard, before, slot) == 12
+    assert before.domain.counts[4] == 12
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
