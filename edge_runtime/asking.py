@@ -31,6 +31,8 @@ class LabelRequests:
         self.asked: dict[int, int] = {}  # sample id -> class it seemed to be
         self.labelled: Counter[int] = Counter()
         self.n_unasked = 0  # labels that came without being asked for
+        self._n_refused = 0  # samples in a row of which none was to be asked for
+        self.n_lost = 0  # requests since the last label that can no longer be answered
 
     @property
     def n_labels(self) -> int:
@@ -43,10 +45,20 @@ class LabelRequests:
         return self._most >= self.settings.labels_per_class
 
     @property
+    def come_anyway(self) -> bool:
+        """Whether labels come asked for or not."""
+        return 2 * self.n_unasked >= self.n_labels
+
+    @property
     def are_coming(self) -> bool:
-        """Whether labels come anyway, asked for or not, and there are too few yet to decide."""
-        comes_anyway = 2 * self.n_unasked >= self.n_labels
-        return comes_anyway and self.n_labels < self.settings.enough_labels
+        """Whether labels come anyway, and there are too few yet to decide."""
+        return self.come_anyway and self.n_labels < self.settings.enough_labels
+
+    @property
+    def are_in_vain(self) -> bool:
+        """Whether what is asked stays unanswered, though enough for a trial was answered before."""
+        is_enough = self.n_labels >= self.settings.first_trial_labels
+        return is_enough and self.n_lost >= self.settings.vain_requests
 
     @property
     def _most(self) -> int:
@@ -61,7 +73,12 @@ class LabelRequests:
             return True  # what it seems to be is no guide: it may be a class not met before
         alike = sum(1 for other in self.asked.values() if other == seems)
         fair_share = self.n_labels / max(len(self.labelled), 1)
-        return self.labelled[seems] + alike <= fair_share + 1
+        is_rare = self.labelled[seems] + alike <= fair_share + 1
+        # What samples seem to be is a rough guide: by few labels of where a domain was, all of it
+        # may seem to be one class. Before there are enough for a trial, any will do in the end.
+        self._n_refused = 0 if is_rare else self._n_refused + 1
+        is_short = self.n_labels < self.settings.first_trial_labels
+        return is_rare or (is_short and self._n_refused >= 2 * self.settings.calm_window)
 
     def is_telling(self, tells: float) -> bool:
         """Whether a sample tells more than most lately; `tells` is higher for more telling ones."""
@@ -78,6 +95,7 @@ class LabelRequests:
     def ask(self, sample_id: int, seems: int, now_s: float) -> None:
         """Note that a label has been asked for."""
         self.asked[sample_id] = seems
+        self._n_refused = 0
         self.spend(now_s)
 
     def spend(self, now_s: float) -> None:
@@ -89,10 +107,11 @@ class LabelRequests:
         """A label has come, asked for or not."""
         self.n_unasked += self.asked.pop(sample_id, None) is None
         self.labelled[k] += 1
+        self.n_lost = 0
 
     def forget(self, sample_id: int) -> None:
         """A sample has left the buffer: its label can no longer come."""
-        self.asked.pop(sample_id, None)
+        self.n_lost += self.asked.pop(sample_id, None) is not None
 
     def remove_class(self, k: int) -> None:
         """A class is no more; those behind it move up by one."""

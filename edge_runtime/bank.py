@@ -25,7 +25,7 @@ from hdc.projection import SignedHadamard
 Bits = npt.NDArray[np.uint64]
 
 # Share of its confirmed samples that a slot may lose when it follows its domain.
-LOOSENING_LOSS = 0.02
+LOOSENING_LOSS = 0.03
 # Labels from which a class that none of them is of is not at stake: of few it may lack by chance.
 ALL_AT_STAKE = 40
 
@@ -63,7 +63,6 @@ class Trial:
     grown: float  # cross-fitted accuracy of a new slot
     host: int  # number of that best old slot
     candidate: Slot  # the new slot, fitted on all labels
-    is_renewal: bool = False  # the candidate is to take the host's place
     is_loose: bool = False  # what the host has learned is to count for little
 
     def accuracies(self) -> dict[str, float]:
@@ -162,12 +161,6 @@ class SlotBank:
         for other in self.slots:
             other.parent = by if other.parent is slot else other.parent
 
-    def renew(self, slot: Slot, by: Slot) -> None:
-        """Put a newly fitted slot in the place of one whose domain has moved away."""
-        by.number, by.young, by.parent = slot.number, None, None
-        by.n_labels += slot.n_labels
-        self.replace(slot, by)
-
     # -- answers ----------------------------------------------------------------------------
 
     def answer(self, X: Matrix, n_classes: int, *, is_stream: bool = False) -> list[Answer]:
@@ -242,9 +235,7 @@ class SlotBank:
         numbers, counts = np.unique(claimed, return_counts=True)
         return self.get(int(numbers[np.argmax(counts)]))
 
-    def try_out(
-        self, host: Slot, X: Matrix, y: Classes, existing: float, is_loose: bool = False
-    ) -> Trial:
+    def try_out(self, host: Slot, X: Matrix, y: Classes, existing: float) -> Trial:
         """Judge growing against adapting `host` on labelled samples; nothing in the bank changes.
 
         `existing` is the accuracy of the answers that were given when they came.
@@ -252,11 +243,10 @@ class SlotBank:
         candidate = self.new_slot(host).start(X, y)
         return Trial(
             existing=existing,
-            adapted=self.adapted_accuracy(host, X, y, is_loose=is_loose),
+            adapted=self.adapted_accuracy(host, X, y),
             grown=candidate.cross_accuracy,
             host=host.number,
             candidate=candidate,
-            is_loose=is_loose,
         )
 
     def may_loosen(self, host: Slot, X: Matrix, y: Classes) -> bool:
@@ -272,7 +262,7 @@ class SlotBank:
         trial.loosen()
         for x, k in zip(trial.lift(X), y.tolist(), strict=True):
             trial.domain.update(x, k)
-        trial.derive_prototypes()
+        trial.settle()
         n_classes = max(int(y.max()) + 1, int(canaries.y[rows].max()) + 1)
         before, after = (
             np.mean(slot.score(canaries.X[rows], n_classes).told.argmax(axis=1) == canaries.y[rows])
@@ -295,6 +285,8 @@ class SlotBank:
                 trial.loosen()
             for x, k in zip(X[fold != held], y[fold != held], strict=True):
                 trial.domain.update(trial.lift(x[None])[0], int(k))
+            if is_loose:
+                trial.settle()
             trial.derive_prototypes()
             scores = trial.score(X[fold == held], n_classes)
             best = classes[np.argmax(scores.log_probabilities[:, classes], axis=1)]

@@ -20,7 +20,7 @@ from edge_runtime.pending import PendingSample
 from edge_runtime.policy import Policy
 from edge_runtime.records import Event
 from edge_runtime.slots import Slot
-from edge_runtime.verdict import Case
+from edge_runtime.verdict import Case, standard_error
 
 # Labels collected for one trial, at most: ten of each of fifty classes.
 MAX_COLLECTED = 512
@@ -140,17 +140,17 @@ class Growth:
         """Grow, adapt or leave it; `answered` (n, 2) holds the class and slot answered before."""
         host, existing = bank.host_of(answered[:, 1]), float(np.mean(answered[:, 0] == y))
         is_new = new_to(host.domain.counts, y)
-        # Where a domain has moved, what was known of it counts for little, or a new model takes its
-        # place: but not where labels say nothing of some classes, nor where new ones explain them.
+        # Where a domain has moved, what was known of it counts for little: but not where labels say
+        # nothing of some classes, nor where new classes explain them.
         has_moved = (
-            self._policy.has_moved(existing, host.cross_accuracy)
+            self._policy.may_have_moved
             and int(np.sum(is_new)) < self._policy.settings.new_class_labels
             and covers(host.domain.counts, y)
             and bank.may_loosen(host, X, y)
         )
-        trial = bank.try_out(host, X, y, existing, is_loose=has_moved)
+        trial = bank.try_out(host, X, y, existing)
         if has_moved:
-            trial = least_forgetting(bank, trial, host, X, y)
+            trial = followed(bank, trial, host, X, y)
         case = Case(
             n_labels=len(y),
             **trial.accuracies(),
@@ -170,7 +170,7 @@ class Growth:
                 has_room = False
                 verdict = "adapt" if trial.adapted >= trial.existing else "reject"
         if verdict == "keep":  # nothing has moved, whatever the alarm looked like
-            trial = replace(trial, is_renewal=False, is_loose=False)
+            trial = replace(trial, is_loose=False)
         if verdict in ("adapt", "keep"):
             events.append(self._adapt(bank, trial, X, y, sample_id))
             events += bank.keep_budget(sample_id)
@@ -178,7 +178,8 @@ class Growth:
             message = "neither a new slot nor the old one would answer the labels better"
             events.append(Event("rejected", sample_id, message, None, trial.accuracies()))
         now = {"grow": trial.candidate.number, "adapt": trial.host, "keep": trial.host}.get(verdict)
-        self._policy.on_verdict(verdict, now, has_room)
+        is_moving = trial.is_loose or self._policy.is_off(case)
+        self._policy.on_verdict(verdict, now, has_room, is_moving)
         return events
 
     def _grow(self, bank: SlotBank, trial: Trial, sample_id: int) -> list[Event]:
@@ -201,12 +202,11 @@ class Growth:
     def _adapt(self, bank: SlotBank, trial: Trial, X: Matrix, y: Classes, sample_id: int) -> Event:
         host = bank.get(trial.host)
         bank.guard.before_change(host, bank.budget_bytes - bank.n_bytes)
-        if trial.is_renewal:
-            bank.renew(host, trial.candidate)
-        else:
-            if trial.is_loose:
-                host.loosen()
-            host.learn_batch(X, y)
+        if trial.is_loose:
+            host.loosen()
+        host.learn_batch(X, y)
+        if trial.is_loose:
+            host.settle()
         evidence = {"labels": len(y), **trial.accuracies()}
         message = f"slot {host.number} learned {len(y)} labels in place"
         return Event("adapted", sample_id, message, host.number, evidence)
@@ -294,14 +294,16 @@ def new_to(counts: Classes, y: Classes) -> npt.NDArray[np.bool_]:
     return np.asarray(is_newer if is_a_step else padded[y] <= HARDLY_KNOWN)
 
 
-def least_forgetting(bank: SlotBank, trial: Trial, host: Slot, X: Matrix, y: Classes) -> Trial:
-    """The trial of a domain that has moved, with as little of it forgotten as will do."""
-    firm = bank.adapted_accuracy(host, X, y)
-    if firm >= max(trial.adapted, trial.grown):
-        return replace(trial, adapted=firm, is_loose=False)
-    if trial.grown > trial.adapted:
-        return replace(trial, adapted=trial.grown, is_renewal=True)
-    return trial
+def followed(bank: SlotBank, trial: Trial, host: Slot, X: Matrix, y: Classes) -> Trial:
+    """The trial of a domain that has moved: what was known of it is to count for little.
+
+    Unless that costs accuracy beyond chance. While most answers are still right labels say little,
+    and samples have said that the domain moves.
+    """
+    loose = bank.adapted_accuracy(host, X, y, is_loose=True)
+    if loose < trial.adapted - standard_error(len(y)):
+        return trial
+    return replace(trial, adapted=loose, is_loose=True)
 
 
 def accuracy_among(slot: Slot, X: Matrix, y: Classes) -> float:

@@ -131,7 +131,9 @@ class Learning(RuntimeParts):
         if not bank.slots:
             bank.add(bank.new_slot())
         slot = bank.get(sample.slot) if sample.slot is not None else bank.slots[0]
-        events = learn_guarded(bank, slot, sample, k, sample_id) + bank.keep_budget(sample_id)
+        is_moving = self._policy.is_moving(slot.number)
+        events = learn_guarded(bank, slot, sample, k, sample_id, is_moving=is_moving)
+        events += bank.keep_budget(sample_id)
         slot = bank.get(slot.number)
         self._policy.on_calibrated(len(slot.calibration), slot.number, slot.labelled())
         return events

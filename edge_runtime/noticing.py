@@ -105,7 +105,8 @@ class Noticing:
         if self.is_blind:
             return None
         if self.shift < self.settings.shift:
-            return False  # some are strange, but the domain is where it was
+            is_where_it_was = self.shift < self.settings.still_share * self.settings.shift
+            return False if is_where_it_was else None
         before = list(self.shifts)[: self.settings.gradual_samples]
         return sum(before) / len(before) >= self.settings.slow_share * self.shift
 

@@ -10,6 +10,8 @@ no clock: times come in as arguments. Every threshold is in `thresholds`.
     suspect    labels are held back from slots               it is gone: they are       stable
                                                              learned after all
     stable, suspect, growing, adapting, full                 the alarm rings            asking
+    stable, suspect, adapting, full                          it does, where the domain  adapting
+                                                             is known to be moving
     asking     what came is learned where it was answered    another drift comes        asking
     asking     labels are asked for, collected, and put      the strangers have ended   stable
                on trial                                      nothing helps              stable
@@ -19,7 +21,8 @@ no clock: times come in as arguments. Every threshold is in `thresholds`.
                                                              a new slot helps, but      full
                                                              there is no room
     growing    the new slot is filled with labels            a class has all it may     stable
-    adapting   the adapted slot is                           cost, or patience ends     stable
+    adapting   the adapted slot is; if its domain moves,     cost, or patience ends     stable
+               what it knew counts for little
     full       as stable; the next growth needs room first   there is room              stable
 
 Alarms come from p-values, which need no labels; where those are merely suspect, from labels that
@@ -44,8 +47,8 @@ __all__ = ["TABLE", "Policy", "PolicySettings"]
 
 State = Literal["learning", "stable", "suspect", "asking", "growing", "adapting", "full"]
 Cause = Literal[
-    "calibrated", "suspicion", "relief", "alarm", "calm", "grow", "adapt", "keep", "reject",
-    "no room", "filled", "room",
+    "calibrated", "suspicion", "relief", "alarm", "moving", "calm", "grow", "adapt", "keep",
+    "reject", "no room", "filled", "room",
 ]  # fmt: skip
 LabelUse = Literal["learn", "hold", "collect", "decide"]
 
@@ -59,6 +62,10 @@ TABLE: Mapping[tuple[State, Cause], State] = {
     ("adapting", "alarm"): "asking",
     ("full", "alarm"): "asking",
     ("asking", "alarm"): "asking",
+    ("stable", "moving"): "adapting",
+    ("suspect", "moving"): "adapting",
+    ("adapting", "moving"): "adapting",
+    ("full", "moving"): "adapting",
     ("asking", "calm"): "stable",
     ("asking", "reject"): "stable",
     ("asking", "grow"): "growing",
@@ -95,7 +102,7 @@ class Policy:
         if self.state == "stable" or cause == "no room":
             self._noticing.forget()
             self._elsewhere = self._suspected = 0
-        if self.state in ("stable", "asking", "full"):
+        if self.state in ("stable", "asking", "full") or cause == "moving":
             self._since_alarm = self._n_trials = 0
             self.requests.start_anew()
 
@@ -194,9 +201,9 @@ class Policy:
         is_slow = self._noticing.is_slow
         if is_slow is None:  # then by how long it was suspected, of the slot where the stream is
             is_slow = slot == self.slot and self._suspected >= self.settings.gradual_samples
-        is_still_near = share < self.settings.filling_strangers
+            is_slow = is_slow and share < self.settings.filling_strangers
         # Where samples look as ever, and labels alone are odd, nothing has moved.
-        self.is_gradual = not is_by_labels and ((is_slow and is_still_near) or slot == self.moving)
+        self.is_gradual = not is_by_labels and (is_slow or slot == self.moving)
         evidence = {
             "strange_share": share,
             "shift": self._noticing.shift,
@@ -204,7 +211,8 @@ class Policy:
             "pace": "gradual" if self.is_gradual else "sudden",
             "suspected_samples": self._suspected,
         }
-        self._go("alarm")
+        goes_on = self.is_gradual and slot == self.moving and is_slow
+        self._go("moving" if goes_on and (self.state, "moving") in TABLE else "alarm")
         self._calmest = 1.0
         self._noticing.forget(with_strangers=False)
         return Event("drift", sample_id, message, slot, evidence)
@@ -242,6 +250,11 @@ class Policy:
     def _is_late(self) -> bool:
         return self._since_alarm >= self.settings.patience_samples
 
+    @property
+    def _is_waiting_over(self) -> bool:
+        """Whether what came has to do: a domain that moves on does not wait for more."""
+        return self._is_late or (self.is_gradual and self.requests.are_in_vain)
+
     # -- labels -----------------------------------------------------------------------------
 
     def on_label(self, sample_id: int, k: int) -> LabelUse:
@@ -270,7 +283,7 @@ class Policy:
         """Whether a trial is worth its time: every few labels, and when no more can be had."""
         if self.state != "asking":
             return False
-        if self._is_late or (self.requests.is_full and not self.requests.are_coming):
+        if self._is_waiting_over or (self.requests.is_full and not self.requests.are_coming):
             return True
         waited_for = self._n_trials * self.settings.trial_every_labels
         return self.requests.n_labels >= self.settings.first_trial_labels + waited_for
@@ -347,23 +360,47 @@ class Policy:
         """The verdict on a trial, carried out by the caller and told to `on_verdict`."""
         # Labels that come anyway are waited for, but not where the slot lacks their classes.
         is_waiting = self.requests.are_coming and case.new_share < self.settings.new_class_share
-        is_complete = self._is_late or (self.requests.is_full and not is_waiting)
+        is_complete = self._is_waiting_over or (self.requests.is_full and not is_waiting)
         is_last = self.state != "asking" or is_complete
         self._n_trials += 1
         return judge(case, self.settings, is_last=is_last)
 
-    def has_moved(self, existing: float, stated: float) -> bool:
-        """Whether a domain has moved a little: the alarm was slow, and most is still known."""
-        is_near = existing >= self.settings.moved_accuracy * stated
-        return self.is_gradual and self.state == "asking" and is_near
+    def is_moving(self, slot: int) -> bool:
+        """Whether what a slot knew is to count for little beside a label: its domain moves on."""
+        return self.state == "adapting" and slot == self.moving
 
-    def on_verdict(self, verdict: Verdict, slot: int | None, has_room: bool = True) -> None:
-        """Go on after a verdict was carried out; `slot` is where the stream is now."""
+    @property
+    def may_have_moved(self) -> bool:
+        """Whether labels may be of a domain that has moved: the alarm was slow in coming.
+
+        It is followed by few labels; where all come, a slot of its own forgets nothing.
+        """
+        is_asked = self.state == "asking" and not self.requests.come_anyway
+        return self.is_gradual and is_asked
+
+    def is_off(self, case: Case) -> bool:
+        """Whether samples are off together although their labels are answered: a domain moves."""
+        is_answered = case.existing + case.standard_error >= case.stated
+        is_off = self._noticing.shift >= self.settings.shift and not self.requests.come_anyway
+        return is_off and is_answered and not case.new_share
+
+    def on_verdict(
+        self,
+        verdict: Verdict,
+        slot: int | None,
+        has_room: bool = True,
+        is_moving: bool = False,
+    ) -> None:
+        """Go on after a verdict was carried out; `slot` is where the stream is now.
+
+        `is_moving` says that its domain has moved, and may well go on.
+        """
         if verdict == "wait":
             return
-        if verdict in ("grow", "adapt"):
-            self.moving = slot if verdict == "adapt" and self.is_gradual else None
-        if verdict in ("keep", "reject") or not has_room:
+        is_moving = is_moving and verdict in ("adapt", "keep")
+        if verdict in ("grow", "adapt") or is_moving:
+            self.moving = slot if is_moving else None
+        if (verdict in ("keep", "reject") and not is_moving) or not has_room:
             self._rest = self.settings.rest_samples
         if slot is not None:
             self.slot = slot

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 KIND, VERSION = "edge-runtime state", 2
 Arrays = dict[str, npt.NDArray[Any]]
+# Thresholds that older states were saved with.
+GONE = frozenset({"moved_accuracy"})
 
 
 def take(runtime: RuntimeParts) -> tuple[dict[str, Any], Arrays]:
@@ -119,8 +121,8 @@ def restore_router(runtime: RuntimeParts, arrays: Arrays) -> None:
 
 
 def settings_of(header: Mapping[str, Any]) -> PolicySettings:
-    """The thresholds that a state was saved with."""
-    return PolicySettings(**header["policy"])
+    """The thresholds that a state was saved with, but for those that are no more."""
+    return PolicySettings(**{k: v for k, v in header["policy"].items() if k not in GONE})
 
 
 def fingerprint_of(encoder: Encoder | None) -> str | None:

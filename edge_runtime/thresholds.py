@@ -21,6 +21,9 @@ class PolicySettings:
     enough_labels: int = 128
     # Samples after an alarm within which labels must come; later, what came has to do.
     patience_samples: int = 1000
+    # Requests in a row whose samples are forgotten unanswered, after which a domain that moves is
+    # followed by the labels that came: it does not wait for more.
+    vain_requests: int = 3
     # Labels at which a new slot is tried for the first time, and between two trials.
     first_trial_labels: int = 20
     trial_every_labels: int = 10
@@ -44,14 +47,13 @@ class PolicySettings:
     # after the other.
     shift: float = 0.04
     shifted_samples: float = 0.2
+    # Part of that shift below which samples are where they always were, whatever else is strange.
+    still_share: float = 0.25
     # Of the shift now, the part that there was `gradual_samples` ago or before in a slow drift.
     slow_share: float = 0.3
     # Samples for which suspicion must have grown before the alarm to call the drift gradual: a
     # sudden one takes about twenty, whatever its size.
     gradual_samples: int = 40
-    # Share of its stated accuracy that a slot must still reach for its domain to have merely moved,
-    # on labels that were asked for because they are uncertain.
-    moved_accuracy: float = 0.6
     # Share of labels whose class the slot hardly knows, from which a trial is about new classes,
     # which the slot should learn in place rather than leave to another.
     new_class_share: float = 0.5

@@ -23,9 +23,18 @@ WHY = {
 
 
 def learn_guarded(
-    bank: SlotBank, slot: Slot, sample: PendingSample, k: int, sample_id: int
+    bank: SlotBank,
+    slot: Slot,
+    sample: PendingSample,
+    k: int,
+    sample_id: int,
+    *,
+    is_moving: bool = False,
 ) -> list[Event]:
-    """Let a slot learn a label unless it is doubtful; return what was held back or undone."""
+    """Let a slot learn a label unless it is doubtful; return what was held back or undone.
+
+    Where its domain is moving, what it has learned counts for little beside it.
+    """
     guard = bank.guard
     judged = guard.judged(bank, sample, slot.number)
     if guard.is_doubtful(judged, k, slot):
@@ -36,8 +45,12 @@ def learn_guarded(
         is_first = k >= len(slot.domain.counts) or slot.domain.counts[k] == 0
         guard.before_change(slot, bank.budget_bytes - bank.n_bytes)
         released = guard.watch(slot.number).release(k, judged.predicted)
+        if is_moving:
+            slot.loosen()
         for x, label in [(sample.features, k), *released]:
             slot.learn(x, label)
+        if is_moving:
+            slot.settle()
         guard.on_learned(sample, judged, k, is_first, slot.number)
     finding = guard.check(bank, slot.number)
     if finding is not None:

@@ -16,6 +16,11 @@ from edge_runtime.thresholds import PolicySettings
 Verdict = Literal["wait", "grow", "adapt", "keep", "reject"]
 
 
+def standard_error(n_labels: int) -> float:
+    """Of an accuracy of one half, on so many labels: the largest there is."""
+    return 0.5 / math.sqrt(n_labels)
+
+
 class Case(NamedTuple):
     """What a trial has measured: accuracies (0 to 1), all on the same held-out labels."""
 
@@ -35,8 +40,8 @@ class Case(NamedTuple):
 
     @property
     def standard_error(self) -> float:
-        """Of an accuracy of one half, on so many labels: the largest there is."""
-        return 0.5 / math.sqrt(self.n_labels)
+        """Of its accuracies, at the most."""
+        return standard_error(self.n_labels)
 
 
 def judge(case: Case, settings: PolicySettings, *, is_last: bool) -> Verdict:
@@ -61,7 +66,9 @@ def judge(case: Case, settings: PolicySettings, *, is_last: bool) -> Verdict:
         return "grow"
     if not is_last:
         return "keep" if _has_nothing_to_gain(case, settings) else "wait"
-    return "adapt" if case.adapted >= case.known or has_new_classes else "reject"
+    # That a domain has moved, samples have said: labels need not prove it, unless they deny it.
+    enough = case.known - (case.standard_error if case.has_moved else 0.0)
+    return "adapt" if case.adapted >= enough or has_new_classes else "reject"
 
 
 def _has_nothing_to_gain(case: Case, settings: PolicySettings) -> bool:

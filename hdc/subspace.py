@@ -250,12 +250,17 @@ class DomainModel:
         What is learned next then moves means and whitening as far as the drift has taken them.
         """
         share = min(1.0, dof / max(self.dof, 1))
-        self._absorb(self._pending[: self._n_pending])
-        self._n_pending = 0
+        self.settle()
         self.counts = np.minimum(self.counts, count)
         self.dof = round(self.dof * share)
         self.total_energy *= share
         self.energy = self.energy * np.float32(share)
+        self._refresh()
+
+    def settle(self) -> None:
+        """Let the whitening follow the samples that wait for `PENDING_ROWS` to be full."""
+        self._absorb(self._pending[: self._n_pending])
+        self._n_pending = 0
         self._refresh()
 
     def draw(self, classes: Classes, rng: np.random.Generator) -> Matrix:

@@ -23,6 +23,7 @@ LABELS_PER_CLASS, LABEL_SPAN = 5, 1_000
 POISON_FIRST, POISON_STREAM, POISON_TEST = 600, 1_000, 1_500
 SHARES = (0.0, 0.1, 0.3)
 RUNTIME, FOLLOWING = "edge-runtime", "edge-runtime, frames follow"
+BOUND = "no peer: all 500 labels of the end"  # what the encoder and a slot allow at the most
 FOLLOW_RATE = 0.004  # as `edge_runtime.thresholds` has it for drifts of a thousand samples
 BASELINES = ("frozen after the first", "fine-tuning", "replay", "nearest class mean", "SLDA",
              "RanPAC-2000", "backprop MLP")  # fmt: skip
@@ -115,6 +116,29 @@ def gradual_drift(name: str, seeds: Sequence[int], into: Measured, part: float =
             what = ("drift", method, seed, DRIFT_BATCH, digest(data), len(stages["stream"]))
             found = call() if method in (RUNTIME, FOLLOWING) else kept(what, call)
             into.add(seed, f"{name}: {method}", found)
+        into.add(seed, f"{name}: {BOUND}", _bound(seed, data, stages))
+
+
+def _bound(seed: int, data: FeatureSet, stages: Mapping[str, Labels]) -> dict[str, float]:
+    """What a slot reaches that learns every window of the ramp's end, and nothing else."""
+    samples = {stage: samples_of(data, rows) for stage, rows in stages.items()}
+    truth = {stage: data.y[rows].tolist() for stage, rows in stages.items()}
+    before, after = EdgeRuntime(random_state=seed), EdgeRuntime(random_state=seed)
+    before.learn_many(samples["first"], truth["first"])
+    end = len(truth["stream"]) * N_RAMP // (N_RAMP + N_PLATEAU)
+    after.learn_many(samples["stream"][end:], truth["stream"][end:])
+    clean, frozen = (score(before, samples[k], truth[k]) for k in ("clean", "drifted"))
+    adapted, lost = score(after, samples["drifted"], truth["drifted"]), clean - frozen
+    recovered = (adapted - frozen) / lost if lost > 0 else np.nan
+    return {
+        "clean": clean,
+        "frozen": frozen,
+        "adapted": adapted,
+        "recovered": recovered,
+        "while": np.nan,
+        "labels": float(len(truth["stream"]) - end),
+        "slots": 1.0,
+    }
 
 
 def _through(
