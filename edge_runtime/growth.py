@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.bank import Answer, SlotBank, Trial, classes_at_stake
+from edge_runtime.bank import ALL_AT_STAKE, Answer, SlotBank, Trial, classes_at_stake
 from edge_runtime.classes import without
 from edge_runtime.labelled import Classes, LabelledSet, Matrix
 from edge_runtime.pending import PendingSample
@@ -157,6 +157,7 @@ class Growth:
             new_share=float(is_new.mean()),
             stated=host.cross_accuracy,
             has_moved=has_moved,
+            is_partial=len(y) >= ALL_AT_STAKE and not covers(host.domain.counts, y),
             among=accuracy_among(host, X, y),
         )
         verdict = self._policy.judge(case)

@@ -2,7 +2,8 @@
 
 Growing leaves the old slot as it was; adapting changes it in place. After a sudden change the old
 slot therefore has to be better beyond chance to be the one that learns; a domain that has moved, or
-has new classes, is still the same domain, and there the new slot has to be.
+has new classes, or of whose classes only some come for a while, is still the same domain, and there
+the new slot has to be.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Case(NamedTuple):
     new_share: float = 0.0  # labels whose class the old slot hardly knows
     stated: float = 1.0  # accuracy of the old slot on its own domain; NaN if it has never been said
     has_moved: bool = False  # whether the domain of the old slot has moved a little
+    is_partial: bool = False  # whether labels, though many, are of some of its classes only
     among: float = 0.0  # of the old slot's answers, had it known the labels' classes alone
 
     @property
@@ -83,7 +85,7 @@ def _misses_classes(case: Case, settings: PolicySettings) -> bool:
 
 
 def _is_adapting_better(case: Case, settings: PolicySettings) -> bool:
-    is_same_domain = case.has_moved or _misses_classes(case, settings)
+    is_same_domain = case.has_moved or case.is_partial or _misses_classes(case, settings)
     handicap = -case.standard_error if is_same_domain else case.standard_error
     return case.adapted > case.grown + handicap
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edge_runtime.asking import LabelRequests
 from edge_runtime.bank import Answer
 from edge_runtime.policy import TABLE, Policy, PolicySettings
-from edge_runtime.verdict import Case
+from edge_runtime.verdict import Case, judge
 
 
 def answer(p_value: float, slot: int | None = 0, best: int = 0) -> Answer:
@@ -241,6 +241,14 @@ def test_a_shift_of_samples_that_are_not_strange_raises_the_alarm_and_tells_its_
 def test_labels_of_new_classes_are_learned_in_place() -> None:
     policy = asking_policy()
     assert policy.judge(Case(60, 0.0, 0.8, 1.0, new_share=0.9)) == "adapt"
+
+
+def test_where_some_classes_come_alone_a_new_slot_must_be_better_beyond_chance() -> None:
+    settings = PolicySettings()
+    steps = Case(82, 0.756, 0.829, 0.841, stated=0.95, is_partial=True)
+    assert judge(steps, settings, is_last=True) == "adapt"
+    assert judge(steps._replace(is_partial=False), settings, is_last=True) == "grow"
+    assert judge(steps._replace(grown=0.95), settings, is_last=True) == "grow"
 
 
 def test_telling_samples_are_asked_for_first() -> None:
