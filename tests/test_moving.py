@@ -152,3 +152,17 @@ def test_where_all_seem_to_be_of_one_class_it_asks_in_the_end() -> None:
     patience = 2 * PolicySettings().calm_window
     answers = [requests.would_help(1, is_stranger_to_young=False) for _ in range(patience)]
     assert answers == [False] * (patience - 1) + [True]
+
+
+@pytest.mark.parametrize(("shift", "pace"), [(0.0, "sudden"), (0.02, "gradual")])
+def test_strangers_that_are_off_in_no_common_way_are_no_move(shift: float, pace: str) -> None:
+    policy, rng = stable_policy(), np.random.default_rng(0)
+    for sample_id in range(3000):
+        p_value = float(rng.uniform(0, 1 if sample_id < 200 else 0.8))
+        events = policy.observe(sample_id, answer(p_value), 0, shift=shift)[0]
+        drifts = [event for event in events if event.kind == "drift"]
+        if drifts:
+            assert drifts[0].evidence["suspected_samples"] >= policy.settings.gradual_samples
+            assert drifts[0].evidence["pace"] == pace
+            return
+    raise AssertionError("no alarm")
