@@ -258,11 +258,7 @@ class SlotBank:
         rows = canaries.slots == host.number
         if not rows.any():
             return True
-        trial = host.copy_domain()
-        trial.loosen()
-        for x, k in zip(trial.lift(X), y.tolist(), strict=True):
-            trial.domain.update(x, k)
-        trial.settle()
+        trial = self._taught(host, X, y, is_loose=True)
         n_classes = max(int(y.max()) + 1, int(canaries.y[rows].max()) + 1)
         before, after = (
             np.mean(slot.score(canaries.X[rows], n_classes).told.argmax(axis=1) == canaries.y[rows])
@@ -280,18 +276,24 @@ class SlotBank:
         fold = folds_of(y, n_folds, np.random.default_rng(self.seed))
         right = 0
         for held in range(n_folds):
-            trial = host.copy_domain()
-            if is_loose:
-                trial.loosen()
-            for x, k in zip(X[fold != held], y[fold != held], strict=True):
-                trial.domain.update(trial.lift(x[None])[0], int(k))
-            if is_loose:
-                trial.settle()
-            trial.derive_prototypes()
+            trial = self._taught(host, X[fold != held], y[fold != held], is_loose=is_loose)
             scores = trial.score(X[fold == held], n_classes)
             best = classes[np.argmax(scores.log_probabilities[:, classes], axis=1)]
             right += int(np.sum(best == y[fold == held]))
         return right / len(y)
+
+    def _taught(self, host: Slot, X: Matrix, y: Classes, *, is_loose: bool) -> Slot:
+        """A copy of `host` whose domain has learned (X, y), loosened before if that is asked."""
+        trial = host.copy_domain()
+        if is_loose:
+            trial.loosen()
+        for x, k in zip(X, y.tolist(), strict=True):
+            trial.domain.update(trial.lift(x[None])[0], k)
+        if is_loose:
+            trial.settle()
+        else:
+            trial.derive_prototypes()
+        return trial
 
     # -- room -------------------------------------------------------------------------------
 

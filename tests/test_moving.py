@@ -61,6 +61,7 @@ def test_a_domain_that_turns_is_followed_in_place_and_not_forgotten(seed: int) -
 
 def test_what_was_loosened_whitens_by_few_labels_at_once() -> None:
     slot = taught().slots[0].copy_domain()
+    assert slot.adaptor is not None
     slot.loosen()
     assert slot.adaptor is None
     X, y = domain(0, 20, seed=5)
@@ -70,7 +71,6 @@ def test_what_was_loosened_whitens_by_few_labels_at_once() -> None:
     np.testing.assert_array_equal(slot.domain.whiten(X), before)  # they wait for more
     slot.settle()
     assert not np.allclose(slot.domain.whiten(X), before)
-    assert len(slot.domain.counts) == N_CLASSES
 
 
 def test_a_moved_domain_is_adapted_unless_labels_deny_it() -> None:
