@@ -33,7 +33,7 @@ MATURE_RATE = 0.3
 # What was learned counts as once a domain has moved: samples of each class, degrees of freedom.
 # Of what three drifts of a motion sensor took, five labels of each class at their end brought back
 # 84, 38 and 81 %, and windows from before are still answered at 96.2 % (98.3 before); with 1000 and
-# 2000 it is 65, 16, 62 and 96.9 %, with 5 and 10 85, 32, 85 and 94.8 % (splits not used for test).
+# 2000 it is 65, 16, 62 and 96.9 %, with 5 and 10 85, 32, 85 and 94.8 % (other splits of them).
 LOOSE_COUNT, LOOSE_DOF = 20, 100
 
 
