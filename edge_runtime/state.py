@@ -116,7 +116,7 @@ def save(
     """
     _make_directory(directory)
     number = max(numbers(directory), default=0) + 1
-    target = directory / f"state-{number:08d}.edge"
+    target = path_of(directory, number)
     temporary = target.with_suffix(".part")
     try:
         with temporary.open("wb") as file:
@@ -130,7 +130,7 @@ def save(
     _sync_directory(directory)
     for old in numbers(directory)[:-keep]:
         if old != FACTORY and old not in kept_for:
-            (directory / f"state-{old:08d}.edge").unlink(missing_ok=True)
+            path_of(directory, old).unlink(missing_ok=True)
     return number
 
 
@@ -146,7 +146,7 @@ def remove_before(directory: Path, number: int) -> None:
     """Delete all generations older than this one, for good."""
     for old in numbers(directory):
         if old < number:
-            (directory / f"state-{old:08d}.edge").unlink(missing_ok=True)
+            path_of(directory, old).unlink(missing_ok=True)
     _sync_directory(directory)
 
 
@@ -156,6 +156,11 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def path_of(directory: Path, number: int) -> Path:
+    """Where a generation is, or would be."""
+    return directory / f"state-{number:08d}.edge"
 
 
 def numbers(directory: Path) -> list[int]:
@@ -178,7 +183,7 @@ def load(directory: Path, at_most: int | None = None) -> Generation:
     for number in reversed(numbers(directory)):
         if at_most is not None and number > at_most:
             continue
-        path = directory / f"state-{number:08d}.edge"
+        path = path_of(directory, number)
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
                 raise StateError(f"{path.stat().st_size} bytes, expected at most {MAX_FILE_BYTES}")

@@ -204,7 +204,7 @@ class RuntimeService:
 
     def _newest(self) -> bytes:
         saved = state.load(self._learned)
-        return _generation_path(self._learned, saved.number).read_bytes()
+        return state.path_of(self._learned, saved.number).read_bytes()
 
     def _share(self, name: str, data: bytes) -> None:
         """A file for hosts: whole or not there; it need not survive a power cut."""
@@ -234,7 +234,7 @@ class RuntimeService:
 
     def _newest_bytes(self) -> int:
         generations = self._generations()
-        return _generation_path(self._learned, generations[-1]).stat().st_size if generations else 0
+        return state.path_of(self._learned, generations[-1]).stat().st_size if generations else 0
 
     def _generations(self) -> list[int]:
         return state.numbers(self._learned) if self._learned.is_dir() else []
@@ -266,10 +266,6 @@ class RuntimeService:
         }
         self._events, self._rows, self._wanted, self._settled = [], [], [], []
         return news
-
-
-def _generation_path(learned: Path, number: int) -> Path:
-    return learned / f"state-{number:08d}.edge"
 
 
 def _wanted(answer: Prediction) -> dict[str, Any]:

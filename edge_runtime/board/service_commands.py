@@ -8,13 +8,10 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edge_runtime.board.serve_commands import add_profile, add_state, add_stream
 from edge_runtime.errors import EdgeRuntimeError
-
-if TYPE_CHECKING:
-    from edge_runtime.records import Event, Prediction
 
 
 class UnwellError(EdgeRuntimeError, RuntimeError):
@@ -54,10 +51,14 @@ def register(commands: Any) -> None:
     run = commands.add_parser("run", help="run a pack on a stream, without a line; JSON comes out")
     run.add_argument("pack", type=Path, metavar="PACK")
     run.add_argument("--learned", type=Path, metavar="DIR", help="learned state, in and out")
+    run.add_argument(
+        "--labels", metavar="FILE",
+        help='lines {"sample": 17, "label": "dog"} of a file or a named pipe; - for stdin',
+    )  # fmt: skip
     run.add_argument("--limit", type=int, metavar="N", help="at most so many samples")
     add_profile(run)
     add_stream(run)
-    run.set_defaults(run=run_pack)
+    run.set_defaults(run=run_on_stream)
 
 
 def _add_root(parser: Any) -> None:
@@ -128,43 +129,8 @@ def warm_kernels(arguments: argparse.Namespace) -> None:
     print(trouble or f"kernels ready after {time.perf_counter() - started_s:.1f} s")
 
 
-def run_pack(arguments: argparse.Namespace) -> None:
+def run_on_stream(arguments: argparse.Namespace) -> None:
     """One line of JSON for each sample, and one for each event."""
-    import itertools
-    import tempfile
+    from edge_runtime.board.standalone import run_pack
 
-    from edge_runtime.board.deploying import Place, open_deployment
-    from edge_runtime.board.profiles import PROFILES
-    from edge_runtime.board.streams import open_stream
-
-    profile = PROFILES[arguments.profile]
-    if trouble := profile.apply():
-        print(f"edge-agent: {trouble}", file=sys.stderr)
-    samples = open_stream(arguments.stream, repeat=arguments.repeat)
-    with tempfile.TemporaryDirectory() as scratch:
-        learned = arguments.learned or Path(scratch) / "learned"
-        runtime, source = open_deployment(
-            Place(arguments.pack, None, learned, Path(scratch) / "encoders"), lean=profile.lean
-        )
-        print(json.dumps({"learned": source, "classes": runtime.classes}))
-        for x in itertools.islice(samples or (), arguments.limit):
-            for said in runtime.run([x]):
-                print(json.dumps(_shown(said)), flush=True)
-            time.sleep(arguments.interval)
-        if arguments.learned is not None and runtime.slots:
-            runtime.save(arguments.learned)
-
-
-def _shown(said: Prediction | Event) -> dict[str, Any]:
-    from edge_runtime.records import Event
-
-    if isinstance(said, Event):
-        return {"event": said.kind, "message": said.message}
-    return {
-        "sample": said.sample_id,
-        "label": said.label,
-        "slot": said.slot,
-        "p_value": round(float(said.p_value), 5),
-        "wants_label": said.wants_label,
-        "events": [f"{each.kind}: {each.message}" for each in said.events],
-    }
+    run_pack(arguments)
