@@ -8,7 +8,8 @@ LEGACY_PYTHON ?= $(shell for p in $(PYTHON) python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 # The matrices are small: threads of a BLAS that wait for one another cost far more than they save.
 export OPENBLAS_NUM_THREADS ?= 1
-PYTHONS ?= python3.10 python3.11 python3.12 python3.13
+PYTHONS ?= 3.10 3.11 3.12 3.13
+OTHER_PYTHONS = $(filter-out $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'),$(PYTHONS))
 PIP_FLAGS := --quiet --disable-pip-version-check
 # Tests share nothing, so they run side by side; WORKERS=0 runs them in one process, for a debugger.
 WORKERS ?= 2
@@ -23,7 +24,7 @@ help:
 	@echo "make test    every test, in three environments"
 	@echo "make test-arm    the core suite on emulated ARM, 64 and 32 bits; ARM=armhf for one of them"
 	@echo "make test-board  a whole emulated board: push, trial, drift, undo, revert, hard kills"
-	@echo "make test-pythons   the quick suite under every Python from 3.10 to 3.13 that is found"
+	@echo "make test-pythons   the quick suite under every other Python from 3.10 to 3.13 that is found"
 	@echo "make test-install   pip and .deb in a clean Debian; ARCH=arm64: root, debootstrap, a mirror"
 	@echo "make deb     Debian packages in dist/; BACKEND=litert ARCH=arm64 for an inference library"
 	@echo "make check   lint, types, import rules, quick tests"
@@ -79,15 +80,18 @@ test-arm-short: $(VENV)/.test
 test-board: $(VENV)/.test
 	EDGE_RUNTIME_BOARD=1 $(BIN)/python -m pytest tests/arm/test_machine.py -v -s
 
-# Each supported Python that is found, an environment and the quick suite; those that are not are named.
+# Each supported Python but the usual one, on the PATH or among pyenv's: an environment and the quick
+# suite. Those that are not found are named.
 test-pythons:
-	@for p in $(PYTHONS); do \
-	  if $$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then \
-	    v=$$($$p -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
-	    echo "== Python $$v"; \
-	    $(MAKE) --no-print-directory PYTHON=$$p VENV=.venv-$$v .venv-$$v/.test || exit 1; \
+	@for v in $(OTHER_PYTHONS); do \
+	  found=; for p in $$(command -v python$$v) "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$v.*/bin/python; do \
+	    if "$$p" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "'$$v'")' 2>/dev/null; then found="$$p"; fi; \
+	  done; \
+	  if [ -n "$$found" ]; then \
+	    echo "== Python $$v: $$found"; \
+	    $(MAKE) --no-print-directory PYTHON="$$found" VENV=.venv-$$v .venv-$$v/.test || exit 1; \
 	    .venv-$$v/bin/python $(PYTEST) $(QUICK) || exit 1; \
-	  else echo "SKIPPED: $$p is not here, and no registry of packages brings one."; fi; \
+	  else echo "SKIPPED: Python $$v is not here, and no registry of packages brings one."; fi; \
 	done
 
 # Of another architecture the clean Debian is emulated: a quarter of an hour the first time.

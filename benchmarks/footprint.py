@@ -3,12 +3,14 @@
 A real agent serves a real pack over pseudo-terminals: `edgectl simulate` in a process of its own.
 Random images stream in; every label that the board asks for is given at once, and those of samples
 around it too, so that slots learn and trials of new slots are run. RSS is what the kernel counts as
-resident (`/proc/PID/status`, its peak as VmHWM), read while labels come; PSS counts a page that two
-processes share once. Peers are what an import of them alone costs.
+resident (`/proc/PID/status`, its peak as VmHWM), read while labels come. "Pages of both" counts a
+page that the two processes share once: what a board has less of. `run` is `edge-agent run`, which
+needs no second process. Peers are what an import of them alone costs.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -28,6 +30,7 @@ from benchmarks.command import main
 from benchmarks.encoder_files import lite0_files
 from benchmarks.options import Options
 from benchmarks.reporting import ABSENT, Report
+from benchmarks.resident import descendants, kilobytes, together
 from benchmarks.step import LABELS, N_DOMAINS, made_up, taught
 from benchmarks.wire import serving
 from edge_runtime import __version__, open_encoder
@@ -51,17 +54,18 @@ from firmware_tools.ports import SerialPort
 BAUD = 921_600
 PROFILES = ("small", "standard", "fast")
 IMPORTS = ("numpy", "numba", "onnxruntime", "ai_edge_litert.interpreter", "torch")
+PACK = "model.pack"
 MB = 2**20
 
 
 @dataclass(frozen=True)
 class Use:
-    """Bytes of the agent and the worker, at work and at their peak; PSS of both."""
+    """Bytes of the agent and the worker, at work and at their peak; what both hold together."""
 
     agent: int
     worker: int
     worker_peak: int
-    pss: int
+    pages: int
 
     @property
     def total(self) -> int:
@@ -79,6 +83,9 @@ def run(options: Options) -> Report:
             for profile in PROFILES:
                 uses = [measure(path, board, profile, options.quick) for _ in range(repeats)]
                 records.append(_record(f"{name}, {profile}", uses))
+            for profile in PROFILES:
+                uses = [measure_run(path, board, profile, options.quick) for _ in range(repeats)]
+                records.append(_record(f"{name}, {profile}, run", uses))
     peers = [{"what": f"import {name}", "total": imported_bytes(name)} for name in IMPORTS]
     torch = peers[-1]["total"]
     return Report(
@@ -87,10 +94,12 @@ def run(options: Options) -> Report:
         protocol=(
             "Agent and worker of `edge-agent serve`, EfficientNet-Lite0 int8, "
             f"{N_DOMAINS} slots with adaptors, labels learned while it is measured; medians of "
-            f"{repeats} runs. The peak is the worker's, self-test and all. `import` rows: a fresh "
-            f"interpreter that imports this alone. numba {_beside_numba()}."
+            f"{repeats} runs. The peak is the worker's, self-test and all. Pages of both: one that "
+            "they share is counted once. `run` rows: `edge-agent run`, one process and no serial "
+            "line. `import` rows: a fresh interpreter that imports this alone. numba "
+            f"{_beside_numba()}."
         ),
-        columns=("what", "agent", "worker", "both", "PSS of both", "worker's peak", "/ torch"),
+        columns=("what", "agent", "worker", "both", "pages of both", "worker's peak", "/ torch"),
         rows=[_row(record, torch) for record in [*records, *peers]],
         records=[*records, *peers],
     )
@@ -99,13 +108,13 @@ def run(options: Options) -> Report:
 def _record(name: str, uses: list[Use]) -> dict[str, Any]:
     middle = {
         field: int(median(getattr(use, field) for use in uses))
-        for field in ("agent", "worker", "total", "pss", "worker_peak")
+        for field in ("agent", "worker", "total", "pages", "worker_peak")
     }
     return {"what": name, **middle}
 
 
 def _row(record: dict[str, Any], torch: int | None) -> list[str]:
-    fields = ("agent", "worker", "total", "pss", "worker_peak")
+    fields = ("agent", "worker", "total", "pages", "worker_peak")
     cells = [f"{record[name] / MB:.0f}" if record.get(name) else ABSENT for name in fields]
     ratio = f"{record['total'] / torch:.2f}" if torch and record["total"] else ABSENT
     return [record["what"], *cells, ratio]
@@ -143,6 +152,39 @@ def measure(encoder: Path, board: Path, profile: str, quick: bool) -> Use:
             return _teach(link, simulator.pid, n_labels=40 if quick else 200)
 
 
+def measure_run(encoder: Path, board: Path, profile: str, quick: bool) -> Use:
+    """`edge-agent run` with a label for every sample that it answers."""
+    wanted = 40 if quick else 400
+    with tempfile.TemporaryDirectory() as folder:
+        samples = frames(Path(folder) / "frames", encoder)
+        command = [
+            sys.executable, "-m", "edge_runtime.board", "run", str(board / PACK), "--stream",
+            f"files:{samples}", "--repeat", "--labels", "-", "--profile", profile,
+            "--learned", f"{folder}/learned",
+        ]  # fmt: skip
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        resident = []
+        with subprocess.Popen(command, text=True, stderr=subprocess.DEVNULL, **pipes) as child:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            for line in child.stdout:
+                sample = json.loads(line).get("sample")
+                if sample is None:
+                    continue
+                print(
+                    json.dumps({"sample": sample, "label": sample % 7}),
+                    file=child.stdin,
+                    flush=True,
+                )
+                resident.append(kilobytes(child.pid, "VmRSS") * 1024)
+                if len(resident) == wanted:
+                    break
+            peak, pages = kilobytes(child.pid, "VmHWM") * 1024, together([child.pid])
+            child.terminate()
+            child.stdout.read()
+        return Use(0, int(median(resident[wanted // 2 :])), peak, pages)
+
+
 def frames(directory: Path, encoder_path: Path) -> Path:
     """Random images as files, as the encoder takes them: a stream that costs no memory."""
     spec = open_encoder(encoder_path).input_spec
@@ -155,7 +197,7 @@ def frames(directory: Path, encoder_path: Path) -> Path:
 
 
 def install(encoder_path: Path, state: Path, labels: int) -> None:
-    """Make a board whose pack is confirmed, with a slot for each domain."""
+    """Make a board whose pack is confirmed, with a slot for each domain; the pack lies beside."""
     encoder = open_encoder(encoder_path)
     rng = np.random.default_rng(0)
     runtime = taught([made_up(rng, labels) for _ in range(N_DOMAINS)], 8192, encoder)
@@ -170,7 +212,9 @@ def install(encoder_path: Path, state: Path, labels: int) -> None:
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     (state / "keys" / "fleet.pem").write_bytes(public)
     files = Files(state / "packs")
-    files.write("brought", write_image(payload, key, version=version, security_counter=0))
+    image = write_image(payload, key, version=version, security_counter=0)
+    (state / PACK).write_bytes(image)
+    files.write("brought", image)
     store, now = ImageStore(files, None, BoardLimits(__version__, ())), Now(0.0, 0.0)
     store.start(now)
     store.stage("brought", now)
@@ -195,10 +239,10 @@ def _teach(link: Path, simulator: int, n_labels: int) -> Use:
             workers.append(status.agent["worker_bytes"])
             time.sleep(0.2)
         pids = [pid for pid in descendants(simulator) if _is_ours(pid)]
-        peak = max(_kilobytes(Path(f"/proc/{pid}/status"), "VmHWM") for pid in pids)
-        pss = sum(_kilobytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss") for pid in pids)
+        peak = max(kilobytes(pid, "VmHWM") for pid in pids)
+        pages = together(pids)
     half = len(agents) // 2
-    return Use(int(median(agents[half:])), int(median(workers[half:])), peak * 1024, pss * 1024)
+    return Use(int(median(agents[half:])), int(median(workers[half:])), peak * 1024, pages)
 
 
 def _wait_for_samples(host: Link) -> None:
@@ -211,23 +255,8 @@ def _wait_for_samples(host: Link) -> None:
     raise EdgeRuntimeError(f"the board does not run: {status.agent.get('trouble')}")
 
 
-def descendants(pid: int) -> list[int]:
-    """Processes that this one has started, and those that they have."""
-    children = [
-        int(word)
-        for task in Path(f"/proc/{pid}/task").iterdir()
-        for word in (task / "children").read_text().split()
-    ]
-    return [*children, *(each for child in children for each in descendants(child))]
-
-
 def _is_ours(pid: int) -> bool:
     return b"edge_runtime" in Path(f"/proc/{pid}/cmdline").read_bytes()
-
-
-def _kilobytes(path: Path, name: str) -> int:
-    lines = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
-    return int(lines[name].split()[0])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The bytes and products of an update: formulas by hand, and peaks measured against them."""
 
 import doctest
+import os
 import tracemalloc
 
 import numpy as np
@@ -11,6 +12,7 @@ from adaptors.network import TargetProjectionNetwork
 from benchmarks import memory
 from benchmarks.memory import DenseStack, peak_bytes
 from benchmarks.peers.backprop import BackpropClassifier
+from benchmarks.resident import kilobytes, together
 
 STACK = DenseStack((5, 7, 3, 2), batch_size=10)
 
@@ -109,3 +111,12 @@ def test_six_layers_keep_a_quarter_of_the_activations_of_backpropagation():
     small, large = peaks(8192), peaks(16384)
     local, backprop = (b - a for a, b in zip(small, large, strict=True))
     assert local <= backprop / 4
+
+
+def test_pages_that_processes_share_are_counted_once():
+    own = os.getpid()
+    alone = together([own])
+    if not alone:
+        pytest.skip("THE KERNEL DOES NOT SAY which pages a process has")
+    assert abs(together([own, own]) - alone) < alone / 20  # the measuring takes memory too
+    assert 0.5 < alone / (kilobytes(own, "VmRSS") * 1024) <= 1.1

@@ -49,6 +49,9 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "MALLOC_MMAP_THRESHOLD_": "131072",
     "MALLOC_TRIM_THRESHOLD_": "131072",
 }
+# The same by glibc's mallopt, for a process that has started: M_ARENA_MAX, M_MMAP_THRESHOLD,
+# M_TRIM_THRESHOLD of malloc.h.
+_MALLOPT: Final = ((-8, 1), (-3, 131_072), (-1, 131_072))
 NO_NUMBA: Final = "no numba works here: NumPy serves (pip install 'edge-runtime[fast]')"
 DEFAULT: Final = "standard"
 PROFILES: Final[Mapping[str, Profile]] = {
@@ -56,6 +59,14 @@ PROFILES: Final[Mapping[str, Profile]] = {
     "standard": Profile(compiled=False, lean=False),
     "fast": Profile(compiled=True, lean=False),
 }
+
+
+def keep_little() -> None:
+    """Have this process's C library keep no free memory, where it can (glibc): see ENVIRONMENT."""
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in _MALLOPT:
+            mallopt(parameter, value)
 
 
 def release_memory() -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_runtime.board.label_lines import STDIN, LabelLines
-from edge_runtime.board.profiles import PROFILES, release_memory
+from edge_runtime.board.profiles import PROFILES, keep_little, release_memory
 from edge_runtime.board.wear import SavePlan
 from edge_runtime.errors import EdgeRuntimeError, LabelError, StreamError
 
@@ -143,6 +143,7 @@ def run_pack(arguments: argparse.Namespace) -> None:
 
     if arguments.labels == STDIN and arguments.stream == "stdin":
         raise StreamError("samples and labels both from standard input: name a pipe for one")
+    keep_little()
     if trouble := PROFILES[arguments.profile].apply():
         print(f"edge-agent: {trouble}", file=sys.stderr)
     samples = open_stream(arguments.stream, repeat=arguments.repeat)

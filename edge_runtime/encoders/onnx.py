@@ -63,6 +63,10 @@ class OnnxRunner:
                 f"onnxruntime refuses the model: {error}: truncated, weights kept in a second "
                 "file, or made for a newer onnxruntime?"
             ) from error
+        if not chosen:
+            # The session keeps the model's bytes for a change of provider, and there is no other.
+            session.disable_fallback()
+            session._model_bytes = None
         # A provider that fails to start is left out by onnxruntime, with a line in its log.
         if chosen and chosen[0] not in session.get_providers():
             self.accelerator = fall_back(self.accelerator, "its libraries do not start here")

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from edge_runtime.encoders import IdentityEncoder, Quantisation, open_encoder
+from edge_runtime.encoders.onnx import OnnxRunner
 from edge_runtime.encoders.probe import probe_backends
 from edge_runtime.errors import EncoderError, SampleError, UnknownTapError
+from firmware_tools.encoder_tools.onnx_writer import onnx_bytes
 from tests.encoders.models import (
     WIDTHS,
     channels_first,
@@ -21,6 +23,7 @@ from tests.encoders.models import (
     identity_onnx,
     images,
     onnx_model,
+    small_network,
 )
 
 FLOAT = TensorProto.FLOAT
@@ -365,3 +368,11 @@ def test_the_identity_encoder_refuses_senseless_widths(dims):
 def test_identity_fingerprints_differ_by_name_and_width():
     prints = [IdentityEncoder(d).fingerprint for d in (3, 4, {"a": 3}, {"a": 3, "b": 3}, WIDTHS)]
     assert len(set(prints)) == len(prints)
+
+
+def test_onnxruntime_keeps_no_second_copy_of_the_model():
+    data = onnx_bytes(small_network())
+    held = sys.getrefcount(data)
+    runner = OnnxRunner(data, 1)
+    assert runner.outputs
+    assert sys.getrefcount(data) == held
