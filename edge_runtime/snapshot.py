@@ -31,6 +31,8 @@ def take(runtime: RuntimeParts) -> tuple[dict[str, Any], Arrays]:
     """Everything a runtime has learned."""
     arrays: Arrays = {}
     if runtime.slots:
+        if len(runtime.slots) > 1:  # now, and not before the first answer after every start
+            runtime.bank.router.follow(runtime.slots)
         arrays |= {f"router/{k}": v for k, v in runtime.bank.router.to_state().items()}
         arrays |= {f"lift/{k}": v for k, v in runtime.bank.lift.to_state().items()}
     arrays |= runtime.loop_state()

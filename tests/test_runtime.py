@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from edge_runtime import EdgeRuntime, PolicySettings
+from edge_runtime import EdgeRuntime, PolicySettings, router
 from edge_runtime.encoders import IdentityEncoder
 from edge_runtime.errors import BudgetError, LabelError, SampleError, StateError
 from edge_runtime.records import Event
@@ -297,6 +297,16 @@ def test_a_saved_runtime_goes_on_exactly_where_it_was(tmp_path) -> None:
     for one, other in zip(runtime.slots, again.slots, strict=True):
         for name, array in one.to_state().items():
             np.testing.assert_array_equal(array, other.to_state()[name], err_msg=name)
+
+
+def test_the_first_answer_after_a_start_computes_no_frame(tmp_path, monkeypatch) -> None:
+    runtime = taught()
+    runtime.learn_many(*domain(1, 200, 43))
+    assert len(runtime.slots) == 2
+    runtime.save(tmp_path)  # before any answer, as one that packs a model does
+    again = EdgeRuntime.load(tmp_path)
+    monkeypatch.setattr(router, "_metric_of", lambda *_: pytest.fail("computed anew"))
+    assert again.step(domain(1, 1, 44)[0][0]).slot == 1
 
 
 def test_undo_takes_back_what_was_learned_and_survives_a_restart(tmp_path) -> None:

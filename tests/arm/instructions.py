@@ -20,7 +20,7 @@ from benchmarks.reporting import RESULTS, Report
 from benchmarks.step import LABELS, N_DOMAINS, TAPS, made_up, taught
 from tests.arm.debian import Unavailable, cache, host_program, run
 from tests.arm.roots import AARCH64, ARMHF, Board, make
-from tests.arm.steps import COUNTED, WARM
+from tests.arm.steps import COUNTED, START, WARM
 
 BAND = 0.02
 RECORDED = RESULTS / "instructions.md"
@@ -51,22 +51,35 @@ def taught_state(folder: Path) -> tuple[Path, Path]:
 
 
 def counts(board: Board, folder: Path, state: Path, samples: Path, **environment: str) -> dict:
-    """Median instructions of a step, and of a step with a label."""
+    """Instructions of a start, and the medians of a step and of a step with a label."""
     root = make(board)
     out = folder / f"{board.name}.txt"
     qemu = host_program(f"qemu-{board.qemu}", "qemu-user")
     fresh = folder / "fresh"  # a run notes its labels there: each begins with the same files
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(state, fresh)
+    steps = Path(__file__).with_name("steps.py")
+    # Uncounted, and on other files: bytecode and kernels are compiled then, as an install does.
+    first = folder / "first"
+    shutil.rmtree(first, ignore_errors=True)
+    shutil.copytree(state, first)
+    _run(root.command(steps, first, samples), board, root.environment(**environment))
     options = f"{plugin(folder)},out={out},mark={GETPPID[board.name]}"
-    command = root.command(
-        Path(__file__).with_name("steps.py"), fresh, samples, qemu=[*qemu, "-plugin", options]
-    )
-    done = subprocess.run(command, env=root.environment(**environment), check=False)
+    command = root.command(steps, fresh, samples, qemu=[*qemu, "-plugin", options])
+    _run(command, board, root.environment(**environment))
+    costs = np.diff([int(line) for line in out.read_text().split()]).tolist()
+    start, costs = costs[: len(START)], costs[len(START) :]
+    return {
+        **{name: cost for name, cost in zip(START, start, strict=True) if name},
+        STEP: median(costs[:COUNTED]),
+        LEARN: median(costs[COUNTED:]),
+    }
+
+
+def _run(command: list[str], board: Board, environment: dict[str, str]) -> None:
+    done = subprocess.run(command, env=environment, check=False)
     if done.returncode:
         raise RuntimeError(f"steps ended with {done.returncode} on {board.name}")
-    costs = np.diff([int(line) for line in out.read_text().split()])
-    return {STEP: median(costs[:COUNTED].tolist()), LEARN: median(costs[COUNTED:].tolist())}
 
 
 def measured() -> list[tuple[str, str, float]]:
@@ -109,13 +122,15 @@ def report(rows: list[tuple[str, str, float]]) -> Report:
     versions = ", ".join(name for name in AARCH64.wheels if name.startswith(("numpy", "numba")))
     return Report(
         name="instructions",
-        title="Instructions of one step on ARM, millions",
+        title="Instructions of a start and of one step on ARM, millions",
         protocol=(
             f"{sum(TAPS.values())} features, {N_DOMAINS} mature slots with adaptors, 8,192 "
             f"dimensions, no encoder; counted by a plugin of qemu-user 7.2 in Debian's Python "
-            f"3.11 ({versions}; 32 bits: Debian's NumPy 1.24), one thread, medians of {COUNTED} "
-            f"after {WARM}. No times: an emulated board has no caches. `make test-arm` fails where "
-            f"a count moves by more than {BAND:.0%}."
+            f"3.11 ({versions}; 32 bits: Debian's NumPy 1.24), one thread; steps: medians of "
+            f"{COUNTED} after {WARM}; a start: NumPy and the runtime, bytecode and kernels "
+            "compiled before, as an install does; the first answer loads numba where there is one. "
+            "No times: an emulated board has no caches. `make test-arm` fails where a count moves "
+            f"by more than {BAND:.0%}."
         ),
         columns=("board", "work", "million instructions"),
         rows=[[board, work, f"{count / MILLION:.3f}"] for board, work, count in rows],

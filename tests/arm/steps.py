@@ -1,4 +1,4 @@
-"""Run on the board: steps, and steps with a label, each between two marks for the counter.
+"""Run on the board: a start, steps, and steps with a label, each between two marks for the counter.
 
 ``python steps.py STATE SAMPLES``: a directory of generations, and features with labels in .npz.
 """
@@ -9,18 +9,27 @@ import gc
 import os
 import sys
 
-import numpy as np
+os.getppid()
+import numpy as np  # noqa: E402
 
-from benchmarks.step import as_taps
-from edge_runtime import EdgeRuntime
+from edge_runtime import EdgeRuntime  # noqa: E402
+
+os.getppid()
+from benchmarks.step import as_taps  # noqa: E402
 
 WARM, COUNTED = 4, 15
+# What the first spaces between marks are; None: of no interest.
+START = ("import", None, "read the state", "first answer", None)
 
 
 def main(state: str, samples: str) -> None:
-    runtime = EdgeRuntime.load(state)
     with np.load(samples) as arrays:
         pairs = [(as_taps(x), int(k)) for x, k in zip(arrays["X"], arrays["y"], strict=True)]
+    os.getppid()
+    runtime = EdgeRuntime.load(state)
+    os.getppid()
+    runtime.step(pairs[0][0])
+    os.getppid()
     for x, k in pairs[:WARM]:
         runtime.learn(runtime.step(x).sample_id, k)
     gc.collect()
