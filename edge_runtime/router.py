@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.slots import Slot
-from hdc.subspace import Matrix, common_scatter
+from hdc.common import common_scatter
+from hdc.density import Matrix
 
 Scores = npt.NDArray[np.float64]
 
