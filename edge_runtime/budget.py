@@ -115,7 +115,10 @@ def make_room(bank: SlotBank, n_bytes: int = 0, n_slots: int = 0) -> list[Relief
         if slot.number == bank.prior.last and not n_slots:
             reliefs += _spare_youth(bank, slot, n_bytes)
         if not bank.has_room(n_bytes):
+            had_adaptor = slot.adaptor is not None
             slot.mature()
+            if not (had_adaptor or bank.has_room(n_bytes)):  # the last fit made one
+                slot.drop_adaptor()
     while not bank.has_room(n_bytes, n_slots):
         # A new slot is for where the stream is now; else that slot is not to be lost.
         spared = None if n_slots else bank.prior.last
@@ -125,7 +128,7 @@ def make_room(bank: SlotBank, n_bytes: int = 0, n_slots: int = 0) -> list[Relief
         reliefs.append(relief)
     for slot in by_use:
         if not bank.has_room(n_bytes):
-            slot.adaptor = None
+            slot.drop_adaptor()
     return reliefs
 
 

@@ -22,8 +22,6 @@ from edge_runtime.records import Event
 from edge_runtime.slots import Slot
 from edge_runtime.verdict import Case, standard_error
 
-# Labels collected for one trial, at most: ten of each of fifty classes.
-MAX_COLLECTED = 512
 # Samples between two looks whether there is room for a slot, after there was none.
 ROOM_EVERY = 64
 # Labels of a class up to which a slot hardly knows it, and their share of the mean over classes: a
@@ -76,13 +74,14 @@ class Growth:
         return self._held.pop(0) if is_full else None
 
     def collect(self, sample: PendingSample, k: int) -> bool:
-        """Keep a labelled sample for the trial; False if it already has `MAX_COLLECTED`."""
+        """Keep a labelled sample for the trial; False if it has all that it may have."""
         held, self._held = self._held, []
         return all([self._collect(*each) for each in (*held, (sample, k))])
 
     def _collect(self, sample: PendingSample, k: int) -> bool:
         if self._collected is None:
-            self._collected = LabelledSet(len(sample.features), MAX_COLLECTED)
+            most = self._policy.settings.collected_labels
+            self._collected = LabelledSet(len(sample.features), most)
         if self._collected.is_full:
             return False
         self._collected.add(sample.features, k)
@@ -264,7 +263,8 @@ class Growth:
             part = {
                 k.removeprefix(COLLECTED): v for k, v in arrays.items() if k.startswith(COLLECTED)
             }
-            self._collected = LabelledSet.from_state(part, n_features, MAX_COLLECTED)
+            most = self._policy.settings.collected_labels
+            self._collected = LabelledSet.from_state(part, n_features, most)
             answered = arrays["collected/answered"]
             if answered.shape != (len(self._collected), 2):
                 raise ValueError(f"answers of a trial have shape {answered.shape}: were they cut?")

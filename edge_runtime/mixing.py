@@ -175,6 +175,11 @@ class MixLosses:
         """Keep the best mix, and nothing of what it was chosen by."""
         self.losses, self.counts = self.losses[:0], self.counts[:0]
 
+    def forget_adaptor(self) -> None:
+        """There is none any more: what was best without it is taken until labels say otherwise."""
+        self.best = self.alone
+        self.losses, self.counts = np.zeros_like(self.losses), np.zeros_like(self.counts)
+
     def _choose(self) -> None:
         """Take the mix of least loss over classes, those that have been met less counting less."""
         weights = np.minimum(self.counts, ENOUGH)

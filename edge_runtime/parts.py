@@ -17,7 +17,7 @@ from edge_runtime.bank import SlotBank
 from edge_runtime.budget import MEASURES, Measure, check_measures
 from edge_runtime.classes import indices_of
 from edge_runtime.features import FeatureReader
-from edge_runtime.growth import MAX_COLLECTED, Growth
+from edge_runtime.growth import Growth
 from edge_runtime.guard import Guard
 from edge_runtime.journal import Journal, LostLabels
 from edge_runtime.labelled import bytes_of_rows
@@ -186,10 +186,10 @@ class RuntimeParts:
     @property
     def _reserved_bytes(self) -> int:
         """Bytes that buffers outside the slots may come to need."""
-        d, held = self._reader.n_features, self._policy.settings.held_labels
-        waiting = 4 * d * (self.options["pending_samples"] + held)
-        waiting += bytes_of_rows(MAX_COLLECTED, d)
-        return int(waiting + Guard.most_bytes(self._policy.settings, d))
+        d, settings = self._reader.n_features, self._policy.settings
+        waiting = 4 * d * (self.options["pending_samples"] + settings.held_labels)
+        waiting += bytes_of_rows(settings.collected_labels, d)
+        return int(waiting + Guard.most_bytes(settings, d))
 
     def status(self) -> Mapping[str, Any]:
         """Slots, bytes, counters and calibration, as plain values: what an agent reports."""

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from edge_runtime.calibration import SlotCalibration
 from edge_runtime.crossfit import SHRINKAGES
+from edge_runtime.evidence import Losses
 from edge_runtime.following import Follower
 from edge_runtime.labelled import WIDE, Classes, LabelledSet, Matrix
 from edge_runtime.lifting import Lift
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 Scores = npt.NDArray[np.float64]
 
+# Share of adaptors that learn no more and are given up although they do no harm, at the most.
+OUTLEARNED_RATE = 0.01
 # Bytes that labels of a young slot may take in any case: a few measures can be kept for long.
 YOUNG_BYTES = 2**17
 
@@ -102,6 +105,7 @@ class SlotModel:
         self.domain = DomainModel(lift.widths, rank=settings.rank)
         self.calibration = SlotCalibration(settings.calibration_scores)
         self.adaptor: TargetProjectionClassifier | QuantisedClassifier | None = None
+        self.outlearned = Losses(OUTLEARNED_RATE)  # what labels say of one that learns no more
         self.young: LabelledSet | None = self._no_labels()
         self.n_labels = self._n_fitted = 0
         self.cross_accuracy = math.nan

@@ -15,10 +15,18 @@ import numpy.typing as npt
 
 from edge_runtime.calibration import SlotCalibration
 from edge_runtime.crossfit import cross_fit
+from edge_runtime.evidence import Losses
 from edge_runtime.labelled import Classes, LabelledSet, Matrix
 from edge_runtime.lifting import Lift
 from edge_runtime.self_training import ENOUGH_LABELS, SelfTraining
-from edge_runtime.slot_model import Scores, SlotModel, SlotScores, SlotSettings, log_of
+from edge_runtime.slot_model import (
+    OUTLEARNED_RATE,
+    Scores,
+    SlotModel,
+    SlotScores,
+    SlotSettings,
+    log_of,
+)
 from hdc.projection import SignedHadamard
 from hdc.shift import MeanShift
 from hdc.subspace import DomainModel, Framed
@@ -84,6 +92,7 @@ class Slot(SlotModel):
         framed = self.domain.frame(x[None])
         scores = self.score_framed(framed, max(k + 1, len(self.domain.counts)))
         self._learn_mix(framed, scores, k)
+        self._judge_adaptor(framed, scores, k)
         self.moved.add(k)
         if self.domain.update(x, k) or k >= len(self._bits):
             self.derive_prototypes()
@@ -103,6 +112,26 @@ class Slot(SlotModel):
             of_adaptor = self.adaptor.classes_, log_of(self.adaptor, framed.Z)
         densities = self.domain.log_likelihoods(framed)
         self.calibration.mixing.take(k, scores.cosines, densities, known, of_adaptor)
+
+    def _judge_adaptor(self, framed: Framed, scores: SlotScores, k: int) -> None:
+        """Let go of an adaptor that learns no more where labels say that it does harm.
+
+        A quantised one knows nothing of classes that come later, and would go on outvoting them.
+        """
+        if self.adaptor is None or not self.is_quantised:
+            return
+        known, mix = np.flatnonzero(self.domain.counts), self.calibration.mixing.alone
+        alone = self._prototype_logs(framed, scores.cosines, known, mix)
+        is_right, is_right_alone = scores.told[0].argmax() == k, alone[0].argmax() == k
+        wins, losses = int(is_right > is_right_alone), int(is_right < is_right_alone)
+        if self.outlearned.update(wins, losses):
+            self.drop_adaptor()
+
+    def drop_adaptor(self) -> None:
+        """Answer by prototypes and densities alone from now on."""
+        if self.adaptor is not None:
+            self.adaptor, self.outlearned = None, Losses(OUTLEARNED_RATE)
+            self.calibration.mixing.forget_adaptor()
 
     def _teach_adaptor(self, z: Matrix, k: int) -> None:
         """Let the adaptor learn a standardised sample beside those that it must not unlearn."""
@@ -127,18 +156,12 @@ class Slot(SlotModel):
         self.adaptor.partial_fit(np.concatenate([z, rehearsed]), np.array([k, *others]))
 
     def mature(self) -> None:
-        """Let go of the labels of its youth, after a last fit to all of them.
-
-        An adaptor that it did not have is not kept where it takes more than they did.
-        """
+        """Let go of the labels of its youth, after a last fit to all of them."""
         if self.young is None:
             return
-        before = self.n_bytes
         if len(self.young) > self._n_fitted:
             self.fit(self.young.X, self.young.y)
         self.young = self.parent = None
-        if self.n_bytes > before:
-            self.adaptor = None
 
     def learn_batch(self, X: Matrix, y: Classes) -> None:
         """Learn labelled samples of this domain: at once while it is young, or one by one."""
@@ -291,6 +314,8 @@ class Slot(SlotModel):
             arrays |= {f"taught/{k}": v for k, v in self.taught.to_state().items()}
         if len(self.mix.recent):
             arrays["mix"] = self.mix.recent
+        if self.outlearned.wins or self.outlearned.losses:
+            arrays["outlearned"] = np.array([self.outlearned.wins, self.outlearned.losses])
         parent = -1 if self.parent is None else self.parent.number
         arrays["scalars"] = np.array(
             [
@@ -340,6 +365,11 @@ class Slot(SlotModel):
             slot.mix.recent = np.array(state["mix"], np.float64)
             if slot.mix.recent.ndim != 1 or len(slot.mix.recent) > len(slot.domain.counts):
                 raise ValueError(f"slot {slot.number} has a mix of {slot.mix.recent.shape}")
+        if "outlearned" in state:
+            wins, losses = state["outlearned"].tolist()
+            if min(wins, losses) < 0:
+                raise ValueError(f"slot {slot.number} has an adaptor that won {wins} of {losses}")
+            slot.outlearned.wins, slot.outlearned.losses = int(wins), int(losses)
         taught = _part(state, "taught/")
         if taught:
             slot.taught = SelfTraining.from_state(taught, slot.domain.n_features)

@@ -27,6 +27,8 @@ class PolicySettings:
     # Labels at which a new slot is tried for the first time, and between two trials.
     first_trial_labels: int = 20
     trial_every_labels: int = 10
+    # Labels collected for one trial, at most: ten of each of fifty classes.
+    collected_labels: int = 512
     # Standard errors by which an early trial must win; the last one needs the plain gain only.
     early_confidence: float = 2.0
     # Share of held-out labels that a new slot must answer better than what exists. A slot costs
@@ -113,7 +115,11 @@ class PolicySettings:
                 f"labels_per_class {self.labels_per_class}, first_trial_labels "
                 f"{self.first_trial_labels}: expected 2 or more, one to learn from and one to check"
             )
-
+        if self.collected_labels < self.first_trial_labels:
+            raise ValueError(
+                f"collected_labels is {self.collected_labels}, expected at least the "
+                f"{self.first_trial_labels} of first_trial_labels"
+            )
         shares = {"ask_share": self.ask_share, "saturated_share": self.saturated_share}
         for name, share in shares.items():
             if not 0 < share <= 1:
