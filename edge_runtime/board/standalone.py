@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -74,8 +74,7 @@ class Run:
     ) -> None:
         self._runtime, self._learned, self._labels = runtime, learned, labels
         self._stop, self._plan = stop, SavePlan()
-        self._newest = -1
-        self._told = -1
+        self._newest = self._told = -1
 
     def take(self, x: Any, now_s: float) -> None:
         """Answer a sample; learn what labels have come by then."""
@@ -92,11 +91,12 @@ class Run:
                 self._tell_what_waits(self._labels.waits_for)
             self._tend(now_s)
 
-    def finish(self, now_s: float) -> None:
+    def finish(self, clock: Callable[[], float]) -> None:
         """No more samples: the labels that are still to come."""
         for item in () if self._labels is None else self._labels.rest(self._newest):
             with self._stop.held_off():
-                self._learn(item, now_s)
+                self._learn(item, clock())
+                self._tend(clock())
 
     def save(self) -> None:
         """Write a generation."""
@@ -156,7 +156,7 @@ def run_pack(arguments: argparse.Namespace) -> None:
             for x in itertools.islice(samples or (), arguments.limit):
                 run.take(x, time.monotonic())
                 time.sleep(arguments.interval)
-            run.finish(time.monotonic())
+            run.finish(time.monotonic)
         except KeyboardInterrupt:
             pass
         except (EdgeRuntimeError, OSError):  # an unplugged sensor: what was learned is whole
