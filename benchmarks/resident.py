@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-PAGE = 4096
+PAGE = os.sysconf("SC_PAGE_SIZE")
 _PRESENT = np.uint64(1 << 63)
 _FRAME = np.uint64((1 << 55) - 1)
 

@@ -1,4 +1,4 @@
-"""Evidence that grows label by label, and may be looked at after each: two sequential tests.
+"""Evidence that grows label by label, and may be looked at after each: three sequential tests.
 
 Both multiply likelihood ratios or fair bets, so that the rate of false alarms holds however often
 one looks. Values in, values out: what is done on an alarm is decided in `guard`.
@@ -65,6 +65,41 @@ class Contradictions:
     def reset(self) -> None:
         """Forget all evidence."""
         self.sums = np.zeros(len(WRONG_SHARES))
+
+
+class Decline:
+    """Says when one answerer has come to lose to another, whatever it won before.
+
+    The bets of `Losses` as a cumulative sum that is never below 0 (CUSUM, as above): while it loses
+    no more often than it wins, `run_length` different answers pass between false alarms on average.
+
+    Examples
+    --------
+    >>> decline = Decline(run_length=200)
+    >>> any(decline.update(is_win=True) for _ in range(1000))
+    False
+    >>> next(n for n in range(1, 100) if decline.update(is_win=False))
+    12
+    """
+
+    def __init__(self, run_length: float) -> None:
+        if not run_length > 1:
+            raise ValueError(f"run_length is {run_length}, expected a number of answers above 1")
+        self._limit = math.log(run_length * len(STAKES))
+        self.sums: Sums = np.zeros(len(STAKES))
+
+    def update(self, is_win: bool) -> bool:
+        """Take a sample that one of both answered rightly; return whether the alarm rings."""
+        step = np.log1p(-STAKES) if is_win else np.log1p(STAKES)
+        self.sums = np.maximum(self.sums + step, 0.0)
+        return bool(self.sums.max() >= self._limit)
+
+    def restore(self, sums: Sums) -> None:
+        """Go on from `sums` that were saved; `ValueError` if they cannot have been."""
+        is_sound = sums.shape == self.sums.shape and sums.dtype == np.float64
+        if not is_sound or not ((sums >= 0) & (sums < self._limit)).all():
+            raise ValueError(f"evidence against an adaptor is {sums.tolist()}: is it damaged?")
+        self.sums = sums.copy()
 
 
 class Losses:

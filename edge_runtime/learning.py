@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edge_runtime.bank import Answer
 from edge_runtime.classes import indices_of
@@ -41,7 +42,9 @@ class Learning(RuntimeParts):
         if sample.is_faulty:
             message = "its sample came from a broken sensor: the label is not learned"
             return [Event("rejected", sample_id, message)]
-        return self._take_label(sample, k, sample_id)
+        events = self._take_label(sample, k, sample_id)
+        self._follow_slots()
+        return events
 
     def _take_label(self, sample: PendingSample, k: int, sample_id: int) -> list[Event]:
         """Learn, hold back or collect a label, as the policy has it."""
@@ -95,22 +98,26 @@ class Learning(RuntimeParts):
             raise LabelError(f"{len(X)} samples and {len(labels)} labels: expected as many, > 0")
         indices, classes = indices_of(labels, self.classes)
         features, y = self._reader.read(X), np.array(indices)
-        bank = self.bank
-        bank.check_class_fits(len(classes) - 1)
+        self.bank.check_class_fits(len(classes) - 1)
         self._note_label(None, len(y))
         self.classes = classes
         self._counters["labels"] += len(y)
         self._has_unsaved = True
-        sample_id = self._pending.next_id
+        events = self._learn_all(features, y, self._pending.next_id)
+        self._follow_slots()
+        return events
+
+    def _learn_all(self, X: Matrix, y: npt.NDArray[np.int64], sample_id: int) -> list[Event]:
+        bank = self.bank
         if bank.slots:
-            answers = bank.answer(features, len(classes))
+            answers = bank.answer(X, len(self.classes))
             if len(y) < self._policy.settings.first_trial_labels:
-                return self._learn_few(features, indices, answers, sample_id)
+                return self._learn_few(X, y.tolist(), answers, sample_id)
             answered = np.array([(answer.best, answer.slot or 0) for answer in answers])
-            return self._growth.put_on_trial(bank, features, y, answered, sample_id)
-        slot = bank.new_slot().start(features, y)
+            return self._growth.put_on_trial(bank, X, y, answered, sample_id)
+        slot = bank.new_slot().start(X, y)
         bank.add(slot)
-        bank.guard.on_grown(slot.number, features, y)
+        bank.guard.on_grown(slot.number, X, y)
         self._policy.on_calibrated(len(slot.calibration), slot.number, slot.labelled())
         return [grown_event(slot, None, sample_id), *bank.keep_budget(sample_id)]
 

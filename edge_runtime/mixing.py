@@ -164,7 +164,8 @@ class MixLosses:
         at = np.full(len(MIXES), np.searchsorted(known, k))
         self.counts[k] = min(self.counts[k] + 1, MEMORY)
         self.losses[k] += (losses_of(logs, at) - self.losses[k]) / self.counts[k]
-        self._choose()
+        if self.counts.sum() >= ENOUGH:  # else the first label after a fit would choose for all
+            self._choose()
 
     def remove_class(self, k: int) -> None:
         """Forget a class; those behind it move up by one."""
@@ -176,7 +177,7 @@ class MixLosses:
         self.losses, self.counts = self.losses[:0], self.counts[:0]
 
     def forget_adaptor(self) -> None:
-        """There is none any more: what was best without it is taken until labels say otherwise."""
+        """What was best without one is taken, until `ENOUGH` labels have come."""
         self.best = self.alone
         self.losses, self.counts = np.zeros_like(self.losses), np.zeros_like(self.counts)
 

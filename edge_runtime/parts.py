@@ -117,6 +117,11 @@ class RuntimeParts:
         )
         return self._bank
 
+    def _follow_slots(self) -> None:
+        """Make the common frame of what slots have learned now: an answer would wait for it."""
+        if len(self.slots) > 1:
+            self.bank.router.follow(self.slots)
+
     def _note_label(self, sample_id: int | None, n_labels: int = 1) -> None:
         """A label, or a batch of them, is about to be learned."""
 

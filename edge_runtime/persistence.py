@@ -104,7 +104,7 @@ class Persistence(RuntimeParts):
             snapshot.restore_guard(runtime, saved.header, saved.arrays)
             runtime.restore_loop(saved.arrays)
             runtime.progress = saved.header["progress"]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise StateError(f"generation {saved.number} does not fit together: {error}") from error
         runtime.generation, runtime._directory = saved.number, directory
         runtime._journal = Journal(directory, saved.number)

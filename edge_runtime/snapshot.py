@@ -31,7 +31,7 @@ def take(runtime: RuntimeParts) -> tuple[dict[str, Any], Arrays]:
     """Everything a runtime has learned."""
     arrays: Arrays = {}
     if runtime.slots:
-        if len(runtime.slots) > 1:  # now, and not before the first answer after every start
+        if len(runtime.slots) > 1:  # else each start would make the frame before its first answer
             runtime.bank.router.follow(runtime.slots)
         arrays |= {f"router/{k}": v for k, v in runtime.bank.router.to_state().items()}
         arrays |= {f"lift/{k}": v for k, v in runtime.bank.lift.to_state().items()}

@@ -98,13 +98,20 @@ class Stepping(Learning):
         forgotten = self._pending.add(pending)
         if forgotten is not None:
             self._policy.forget(forgotten)
-        for sample, k in self._growth.released():
-            events += self._learn_in_slot(sample, k, sample_id)
-        events += self._growth.tend(self.bank, sample_id)
+        events += self._tend(sample_id)
         self._counters["samples"] += 1
         self._counters["strange"] += is_strange
         self._counters["asked"] += wants_label
         return self._prediction(sample_id, answer, wants_label, events)
+
+    def _tend(self, sample_id: int) -> list[Event]:
+        """Learn labels that were held back, and go on with a trial."""
+        released = self._growth.released()
+        events = [e for sample, k in released for e in self._learn_in_slot(sample, k, sample_id)]
+        events += self._growth.tend(self.bank, sample_id)
+        if released or events:
+            self._follow_slots()
+        return events
 
     def _follow(self, x: Matrix, answer: Answer, noticed: Sequence[Event]) -> None:
         """Let the claiming slot's frame follow a known sample; go back if that led astray."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,12 @@ class PolicySettings:
     doubtful_labels: int = 32
 
     def __post_init__(self) -> None:
+        for each in fields(self):  # numbers of a pack's manifest are floats
+            value = getattr(self, each.name)
+            if type(each.default) is int and type(value) is not int:
+                if value != round(value):
+                    raise ValueError(f"{each.name} is {value}, expected a whole number")
+                object.__setattr__(self, each.name, int(value))
         if not 0 < self.false_alarm_rate < 0.5:
             raise ValueError(f"false_alarm_rate is {self.false_alarm_rate}, expected in (0, 0.5)")
         if self.labels_per_class < 2 or self.first_trial_labels < 2:
@@ -115,10 +121,11 @@ class PolicySettings:
                 f"labels_per_class {self.labels_per_class}, first_trial_labels "
                 f"{self.first_trial_labels}: expected 2 or more, one to learn from and one to check"
             )
-        if self.collected_labels < self.first_trial_labels:
+        least = max(self.first_trial_labels, self.held_labels + 1)
+        if self.collected_labels < least:
             raise ValueError(
-                f"collected_labels is {self.collected_labels}, expected at least the "
-                f"{self.first_trial_labels} of first_trial_labels"
+                f"collected_labels is {self.collected_labels}, expected {least} or more: "
+                "first_trial_labels, and one more than held_labels, which are collected at once"
             )
         shares = {"ask_share": self.ask_share, "saturated_share": self.saturated_share}
         for name, share in shares.items():

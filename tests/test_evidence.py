@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_runtime.evidence import Contradictions, Losses
+from edge_runtime.evidence import Contradictions, Decline, Losses
 
 
 def first_alarm(labels: Contradictions, shares: float, seed: int, n: int) -> int | None:
@@ -53,6 +53,29 @@ def test_equal_answerers_are_told_apart_no_more_often_than_stated() -> None:
 def test_the_worse_answerer_is_found() -> None:
     losses = Losses(0.001)
     assert any(losses.update(wins=1, losses=4) for _ in range(20))
+
+
+def test_a_decline_is_claimed_of_equals_no_more_often_than_stated() -> None:
+    rng = np.random.default_rng(0)
+    runs = []
+    for _ in range(100):
+        decline, n = Decline(run_length=50), 1
+        while not decline.update(is_win=bool(rng.random() < 0.5)):
+            n += 1
+        runs.append(n)
+    assert np.mean(runs) >= 50
+
+
+@pytest.mark.parametrize("won", [0, 20, 2000])
+def test_a_decline_is_found_as_soon_whatever_was_won_before(won: int) -> None:
+    decline = Decline(run_length=200)
+    assert not any(decline.update(is_win=True) for _ in range(won))
+    assert next(n for n in range(1, 100) if decline.update(is_win=n % 5 == 0)) < 30
+
+
+def test_a_run_length_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="run_length is 1"):
+        Decline(run_length=1.0)
 
 
 @pytest.mark.parametrize("bad", [0.0, 0.1, 0.5, -1.0])

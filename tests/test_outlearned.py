@@ -7,6 +7,7 @@ import pytest
 
 from edge_runtime import EdgeRuntime, PolicySettings
 from edge_runtime.budget import make_room
+from edge_runtime.errors import StateError
 from edge_runtime.mixing import Mix
 from edge_runtime.slots import Slot
 from tests.domains import domain
@@ -74,21 +75,60 @@ def test_what_speaks_against_it_is_saved(tmp_path) -> None:
     runtime, slot = frozen(confused=NEW)
     learn(slot, runtime, 8)
     assert slot.adaptor is not None
-    assert slot.outlearned.losses > 0
+    assert slot.outlearned.sums.any()
     runtime.save(tmp_path)
     (again,) = EdgeRuntime.load(tmp_path).slots
-    assert (again.outlearned.wins, again.outlearned.losses) == (
-        slot.outlearned.wins,
-        slot.outlearned.losses,
-    )
+    assert again.outlearned.sums.tolist() == slot.outlearned.sums.tolist()
 
 
-@pytest.mark.parametrize("counts", [[-1, 0], [0, -3]])
-def test_a_forged_count_is_refused(counts) -> None:
-    _, slot = frozen()
-    state = {**slot.to_state(), "outlearned": np.array(counts)}
-    with pytest.raises(ValueError, match="an adaptor that won"):
+@pytest.mark.parametrize(
+    "sums",
+    [
+        [-1.0, 0.0, 0.0], [np.nan, 0.0, 0.0], [np.inf, 0.0, 0.0], [1e300, 0.0, 0.0], [1.0],
+        [[1.0, 1.0, 1.0]], [1, 1, 1],
+    ],
+)  # fmt: skip
+def test_forged_evidence_is_refused(tmp_path, sums) -> None:
+    runtime, slot = frozen()
+    state = {**slot.to_state(), "outlearned": np.array(sums)}
+    with pytest.raises(ValueError, match="evidence against an adaptor is"):
         Slot.from_state(state, slot.settings, slot.projection, slot.lift, {})
+    slot.outlearned.sums = np.array(sums)
+    runtime.save(tmp_path)
+    if slot.outlearned.sums.any():
+        with pytest.raises(StateError, match="does not fit together"):
+            EdgeRuntime.load(tmp_path)
+
+
+def test_what_it_once_won_does_not_protect_it() -> None:
+    _, slot = frozen()
+    for _ in range(500):
+        slot.outlearned.update(is_win=True)
+    assert sum(not slot.outlearned.update(is_win=False) for _ in range(30)) < 20
+
+
+def test_it_is_let_go_of_by_one_way_alone() -> None:
+    """So that no mix that was best with it, and no evidence against it, stays behind."""
+    runtime, slot = frozen(confused=NEW)
+    mixing = slot.calibration.mixing
+    mixing.best = Mix(20.0, 0.0, 0.3)
+    learn(slot, runtime, 8)
+    runtime.forget_class(0)
+    assert slot.adaptor is None
+    assert mixing.best == mixing.alone
+    assert not slot.outlearned.sums.any()
+
+
+def test_one_label_does_not_choose_how_all_are_answered() -> None:
+    runtime = taught()
+    (slot,) = runtime.slots
+    slot.adaptor = slot.fit_adaptor(slot.young.X, slot.young.y)
+    slot.mature()
+    slot.drop_adaptor()
+    best = slot.calibration.mixing.best
+    x, k = domain(0, 1, 5)
+    slot.learn(x[0], (int(k[0]) + 1) % 4)  # a wrong one
+    assert slot.calibration.mixing.best == best
 
 
 @pytest.mark.parametrize(("width", "stays"), [(8, True), (128, False)])
@@ -108,12 +148,22 @@ def test_an_adaptor_of_the_last_fit_stays_where_there_is_room(monkeypatch, width
 
 
 def test_labels_for_a_trial_are_bounded_as_the_user_sets(tmp_path) -> None:
-    policy = PolicySettings(collected_labels=24)
+    policy = PolicySettings(collected_labels=24, held_labels=16)
     small = EdgeRuntime(n_dims=2048, policy=policy)
     X, y = domain(0, 200, 0)
     small.learn_many(X, y.tolist())
     assert small._reserved_bytes < taught()._reserved_bytes
     live(small, 1, 200, 1)
     assert accuracy(small, 1) > 0.9
-    with pytest.raises(ValueError, match="collected_labels is 19, expected at least the 20"):
-        PolicySettings(collected_labels=19)
+    for given, said in (
+        ({"held_labels": 8, "collected_labels": 19}, "is 19, expected 20"),
+        ({"collected_labels": 64}, "is 64, expected 65"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            PolicySettings(**given)  # type: ignore[arg-type]
+
+
+def test_numbers_of_labels_are_whole_ones() -> None:
+    assert type(PolicySettings(canaries=64.0).canaries) is int  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"canaries is 64.5, expected a whole number"):
+        PolicySettings(canaries=64.5)  # type: ignore[arg-type]

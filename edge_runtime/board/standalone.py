@@ -1,58 +1,51 @@
 """``edge-agent run``: a pack on a stream, in one process and without a line.
 
-Predictions and events come out as lines of JSON, labels go in the same way (`label_lines`). What
-was learned is saved as the service does (`wear`), and when a signal ends the run.
+Predictions and events come out as lines of JSON, labels go in the same way (`label_lines`). Samples
+are read by a thread, so that labels are learned, and what was learned is saved (`wear`), where none
+come. A signal ends a run between two of its turns, with a save.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import itertools
 import json
 import signal
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from edge_runtime.board.inbox import Inbox
 from edge_runtime.board.label_lines import STDIN, LabelLines
 from edge_runtime.board.profiles import PROFILES, keep_little, release_memory
 from edge_runtime.board.wear import SavePlan
+from edge_runtime.board.worker import read_stream
 from edge_runtime.errors import EdgeRuntimeError, LabelError, StreamError
 
 if TYPE_CHECKING:
     from edge_runtime.records import Event, Prediction
     from edge_runtime.runtime import EdgeRuntime
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+TURN_S: Final = 0.1
 FAR: Final = 256  # samples, as many as wait for their labels
 
 
 class Stop:
-    """Ends a run at a signal, never in the middle of a step, of learning or of a save."""
+    """Whether a signal has asked for the end; what is being done is done to its end."""
 
     def __init__(self) -> None:
-        self._is_asked = self._is_busy = False
-        self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+        self.is_asked = False
+        self._before = {number: signal.getsignal(number) for number in SIGNALS}
+        for number, handler in self._before.items():
+            if handler is not signal.SIG_IGN:  # nohup, a shell's background
+                signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: Any) -> None:
-        self._is_asked = True
-        if not self._is_busy:
-            raise KeyboardInterrupt
-
-    @contextlib.contextmanager
-    def held_off(self) -> Iterator[None]:
-        """What is done in here is done to its end; a signal that came counts afterwards."""
-        self._is_busy = True
-        try:
-            yield
-        finally:
-            self._is_busy = False
-        if self._is_asked:
-            raise KeyboardInterrupt
+        self.is_asked = True
 
     def restore(self) -> None:
         """Signals do again what they did."""
@@ -70,49 +63,67 @@ class Run:
     """
 
     def __init__(
-        self, runtime: EdgeRuntime, learned: Path | None, labels: LabelLines | None, stop: Stop
+        self, runtime: EdgeRuntime, learned: Path | None, labels: LabelLines | None
     ) -> None:
         self._runtime, self._learned, self._labels = runtime, learned, labels
-        self._stop, self._plan = stop, SavePlan()
+        self._plan = SavePlan()
         self._newest = self._told = -1
 
-    def take(self, x: Any, now_s: float) -> None:
-        """Answer a sample; learn what labels have come by then."""
+    def go_on(
+        self, inbox: Inbox, limit: int | None, stop: Stop, clock: Callable[[], float]
+    ) -> None:
+        """Until samples and labels have ended, or a signal has come.
+
+        Raises
+        ------
+        StreamError
+            The stream has failed.
+        """
+        n_samples, reason = 0, ""
+        is_over = limit == 0
+        while not stop.is_asked:
+            got = None if is_over else inbox.get(TURN_S)
+            if got is not None and got[0] == "sample":
+                self._take(got[1])
+                n_samples += 1
+                is_over = n_samples == limit
+            elif got is not None:
+                is_over, reason = True, str(got[1])
+            self._learn_what_came(is_over, clock())
+            self._tend(clock())
+            if is_over and (self._labels is None or self._labels.has_ended):
+                break
+            if is_over:
+                time.sleep(TURN_S)
+        if reason:
+            raise StreamError(reason)
+
+    def _take(self, x: Any) -> None:
         from edge_runtime.records import Prediction
 
-        with self._stop.held_off():
-            for said in self._runtime.run([x]):
-                show(_shown(said))
-                if isinstance(said, Prediction):
-                    self._newest = said.sample_id
-            if self._labels is not None:
-                for item in self._labels.until(self._newest):
-                    self._learn(item, now_s)
-                self._tell_what_waits(self._labels.waits_for)
-            self._tend(now_s)
+        for said in self._runtime.run([x]):
+            show(_shown(said))
+            if isinstance(said, Prediction):
+                self._newest = said.sample_id
 
-    def finish(self, clock: Callable[[], float]) -> None:
-        """No more samples: the labels that are still to come."""
-        for item in () if self._labels is None else self._labels.rest(self._newest):
-            with self._stop.held_off():
-                self._learn(item, clock())
-                self._tend(clock())
-
-    def save(self) -> None:
-        """Write a generation."""
-        if self._learned is not None and self._runtime.slots:
-            self._runtime.save(self._learned)
+    def _learn_what_came(self, is_over: bool, now_s: float) -> None:
+        if self._labels is None:
+            return
+        for item in self._labels.until(self._newest, is_last=is_over):
+            self._learn(item, now_s)
+        self._tell_what_waits(self._labels.waits_for)
 
     def _learn(self, item: tuple[int, Any] | LabelError, now_s: float) -> None:
         try:
             if isinstance(item, LabelError):
                 raise item
-            for event in self._runtime.learn(*item):
-                show(_shown(event))
-        except (LabelError, OSError) as error:  # OSError: the journal of labels, on a full disk
+            events = self._runtime.learn(*item)
+        except EdgeRuntimeError as error:
             show({"event": "rejected", "message": f"label: {error}"})
-        else:
-            self._plan.changed(now_s)
+            return
+        self._plan.changed(now_s)
+        for event in events:
+            show(_shown(event))
 
     def _tell_what_waits(self, sample: int | None) -> None:
         """Once, of one far away: it may be a slip of the pen, and holds up those behind it."""
@@ -121,25 +132,29 @@ class Run:
             message = f"a label of sample {sample}, which has not come: labels behind it wait too"
             show({"event": "waiting", "message": message})
 
-    def _tend(self, now_s: float) -> None:
-        if self._learned is None or not self._plan.is_due(now_s):
-            return
+    def save(self) -> int:
+        """Write a generation, if there is anything to keep; return its bytes."""
         from edge_runtime import state
 
+        if self._learned is None or not self._runtime.slots:
+            return 0
+        number = self._runtime.save(self._learned)
+        return state.path_of(self._learned, number).stat().st_size
+
+    def _tend(self, now_s: float) -> None:
+        if not self._plan.is_due(now_s):
+            return
         try:
-            self.save()
+            self._plan.saved(self.save(), now_s)
         except OSError as error:
             self._plan.failed(now_s)
             message = f"learned state cannot be saved, trying again: {error}"
             show({"event": "unsaved", "message": message})
-        else:
-            newest = state.path_of(self._learned, self._runtime.generation)
-            self._plan.saved(newest.stat().st_size, now_s)
 
 
 def run_pack(arguments: argparse.Namespace) -> None:
     """One line of JSON for each sample, and one for each event; a signal ends it."""
-    from edge_runtime.board.streams import open_stream
+    from edge_runtime.board.streams import is_live, open_stream
 
     if arguments.labels == STDIN and arguments.stream == "stdin":
         raise StreamError("samples and labels both from standard input: name a pipe for one")
@@ -149,22 +164,23 @@ def run_pack(arguments: argparse.Namespace) -> None:
     samples = open_stream(arguments.stream, repeat=arguments.repeat)
     labels = None if arguments.labels is None else LabelLines(arguments.labels)
     with tempfile.TemporaryDirectory() as scratch:
-        runtime = _open(arguments, Path(scratch))
+        run = Run(_open(arguments, Path(scratch)), arguments.learned, labels)
+        inbox = Inbox(is_live=is_live(arguments.stream))
         stop = Stop()
-        run = Run(runtime, arguments.learned, labels, stop)
         try:
-            for x in itertools.islice(samples or (), arguments.limit):
-                run.take(x, time.monotonic())
-                time.sleep(arguments.interval)
-            run.finish(time.monotonic)
-        except KeyboardInterrupt:
-            pass
+            if samples is None:
+                inbox.end_samples("")
+            else:
+                words = (samples, arguments.interval, inbox)
+                threading.Thread(target=read_stream, args=words, daemon=True).start()
+            run.go_on(inbox, arguments.limit, stop, time.monotonic)
         except (EdgeRuntimeError, OSError):  # an unplugged sensor: what was learned is whole
             run.save()
             raise
+        else:
+            run.save()
         finally:
             stop.restore()
-        run.save()
 
 
 def _open(arguments: argparse.Namespace, scratch: Path) -> EdgeRuntime:

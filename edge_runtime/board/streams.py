@@ -13,7 +13,7 @@ The text comes from whoever starts the agent, never from a pack or a host.
 from __future__ import annotations
 
 import importlib
-import sys
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -58,6 +58,15 @@ def _for_ever(samples: Iterator[Any], again: Callable[[], Iterator[Any]]) -> Ite
         samples = again()
 
 
+class _StandardInput:
+    """By its descriptor: a thread that waits in `sys.stdin` holds a lock that no exit survives."""
+
+    name = "standard input"
+
+    def read1(self, size: int, /) -> bytes:
+        return os.read(0, size)
+
+
 def _open_serial(argument: str) -> Iterator[Any]:
     port, _, baud = argument.partition("@")
     if baud and not baud.isdecimal():
@@ -77,6 +86,6 @@ _OPENERS: dict[str, Callable[[str], Iterator[Any]]] = {
     "files": sources.from_files,
     "table": sources.from_table,
     "serial": _open_serial,
-    "stdin": lambda _: sources.from_lines(sys.stdin.buffer),
+    "stdin": lambda _: sources.from_lines(_StandardInput()),
     "python": _call,
 }

@@ -127,7 +127,7 @@ def _read_channel(channel: Channel, inbox: Inbox) -> None:
         inbox.put_command({"do": "gone"})
 
 
-def _read_stream(samples: Iterator[Any], interval_s: float, inbox: Inbox) -> None:
+def read_stream(samples: Iterator[Any], interval_s: float, inbox: Inbox) -> None:
     """Thread: samples, no faster than they are asked for."""
     next_s = time.monotonic()
     try:
@@ -173,7 +173,7 @@ def _serve(order: Order, channel: Channel, inbox: Inbox) -> int:
     if samples is not None:
         service.stream = "running"
         arguments = (samples, order.interval_s, inbox)
-        threading.Thread(target=_read_stream, args=arguments, daemon=True).start()
+        threading.Thread(target=read_stream, args=arguments, daemon=True).start()
     return _loop(service, channel, inbox)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import socket
 import sys
@@ -216,9 +215,16 @@ def test_streams_are_named_in_a_line(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     assert list(open_stream("python:my_camera:frames")) == [1, 2]
     sys.modules.pop("my_camera")
-    stdin = io.TextIOWrapper(io.BytesIO(b"1 2\n"))
-    monkeypatch.setattr(sys, "stdin", stdin)
-    assert next(open_stream("stdin"))[1] == 2.0
+    reading, writing = os.pipe()
+    os.write(writing, b"1 2\n")
+    usual = os.dup(0)
+    os.dup2(reading, 0)
+    try:
+        assert next(open_stream("stdin"))[1] == 2.0
+    finally:
+        os.dup2(usual, 0)
+        for fd in (reading, writing, usual):
+            os.close(fd)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from edge_runtime.board import standalone
 from edge_runtime.board.__main__ import main
 from edge_runtime.board.label_lines import MAX_LINE_BYTES, LabelLines, parse_label
 from edge_runtime.encoders import open_encoder
-from edge_runtime.errors import LabelError, StreamError
+from edge_runtime.errors import BudgetError, LabelError, StreamError
 from edge_runtime.pack.opening import prepare
 from edge_runtime.runtime import EdgeRuntime
 from tests.packs.conftest import RAW, samples
@@ -93,6 +94,7 @@ def test_a_line_is_a_sample_and_its_label(text, meant):
         b'{"sample": 1, "label": 1.5}', b'{"sample": 1, "label": NaN}',
         b'{"sample": -1, "label": 1}', b'{"sample": 1e3, "label": 1}', b'{"sample": 1, "label": 1',
         b'{"sample": 9223372036854775808, "label": 1}', b'{"sample": 1, "label": "\xff"}',
+        b'{"sample": 1, "label": 9223372036854775808}', b'{"sample": 1, "label": "\\ud800"}',
         b'{"sample": 1, "label": 1, "more": 1}', b"[" * 1000, b"9" * 1000,
         b'{"sample": 1, "label": "' + b"x" * MAX_LINE_BYTES + b'"}',
     ],
@@ -109,26 +111,27 @@ def test_no_bytes_do_more_than_be_refused(text):
     except LabelError:
         return
     assert 0 <= sample < 2**63
-    assert type(label) in (int, str)
+    if type(label) is str:
+        assert label.encode()
+    else:
+        assert type(label) is int
+        assert -(2**63) <= label < 2**63
 
 
 def test_a_line_without_end_takes_no_memory(tmp_path):
     (tmp_path / "labels").write_bytes(b"x" * 10**6 + b"\n\n" + line(0, "a").encode())
-    refused, taken = LabelLines(str(tmp_path / "labels")).rest(0)
+    refused, taken = all_of(LabelLines(str(tmp_path / "labels")), 0)
     assert isinstance(refused, LabelError)
     assert taken == (0, "a")
 
 
-def test_a_label_waits_for_its_sample_and_those_behind_it_wait_too(tmp_path):
-    (tmp_path / "labels").write_text(line(0, "a") + line(5, "b") + line(1, "c"))
-    lines = LabelLines(str(tmp_path / "labels"))
-    wait_for_the_reader(lines)
-    assert list(lines.until(-1)) == []
-    assert list(lines.until(4)) == [(0, "a")]
-    assert lines.waits_for == 5
-    assert list(lines.until(5)) == [(5, "b"), (1, "c")]
-    assert list(lines.rest(5)) == []
-    assert list(lines.rest(5)) == []
+def all_of(lines, newest):
+    """What a source that ends has, where no more samples come."""
+    items = []
+    while not lines.has_ended:
+        items += lines.until(newest, is_last=True)
+        time.sleep(0.001)
+    return items
 
 
 def wait_for_the_reader(lines):
@@ -137,11 +140,44 @@ def wait_for_the_reader(lines):
         time.sleep(0.001)
 
 
+def test_a_label_waits_for_its_sample_and_those_behind_it_wait_too(tmp_path):
+    (tmp_path / "labels").write_text(line(0, "a") + line(5, "b") + line(1, "c"))
+    lines = LabelLines(str(tmp_path / "labels"))
+    wait_for_the_reader(lines)
+    while list(lines.until(-1)) != [] or lines._came.qsize() < 2:
+        time.sleep(0.001)
+    assert list(lines.until(4)) == [(0, "a")]
+    assert lines.waits_for == 5
+    assert list(lines.until(5)) == [(5, "b"), (1, "c")]
+    assert all_of(lines, 5) == []
+
+
 def test_what_never_came_is_named(tmp_path):
     (tmp_path / "labels").write_text(line(5, "b") + line(1, "c"))
-    never, taken = LabelLines(str(tmp_path / "labels")).rest(3)
+    never, taken = all_of(LabelLines(str(tmp_path / "labels")), 3)
     assert str(never) == "sample 5 has a label, and never came"
     assert taken == (1, "c")
+
+
+def test_a_named_pipe_does_not_end_where_one_of_its_writers_does(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    lines = LabelLines(str(tmp_path / "pipe"))
+    for sample in range(3):
+        (tmp_path / "pipe").write_text(line(sample, "a"))
+        wait_for_the_reader(lines)
+        assert list(lines.until(sample)) == [(sample, "a")]
+    assert not lines.has_ended
+
+
+def test_a_source_that_cannot_be_read_on_says_so(tmp_path, monkeypatch):
+    (tmp_path / "labels").write_text(line(0, "a"))
+
+    def broken(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("edge_runtime.board.label_lines._lines", broken)
+    (error,) = all_of(LabelLines(str(tmp_path / "labels")), 0)
+    assert "cannot be read on" in str(error)
 
 
 def test_no_file_is_said_at_once(tmp_path):
@@ -179,10 +215,28 @@ def test_a_bad_label_is_refused_and_the_run_goes_on(words, start, tmp_path, caps
     assert all("of sample 999, which has not come" in text for text in waiting)
 
 
+def test_a_label_that_finds_no_room_is_refused_too(words, start, tmp_path, capsys, monkeypatch):
+    def no_room(*_):
+        raise BudgetError("a new class does not fit")
+
+    monkeypatch.setattr(EdgeRuntime, "learn", no_room)
+    (tmp_path / "labels").write_text(line(start, "new"))
+    assert main([*words, "--labels", str(tmp_path / "labels")]) == 0
+    (refused,) = [each for each in said_by(capsys) if each.get("event") == "rejected"]
+    assert refused["message"] == "label: a new class does not fit"
+
+
 def test_samples_and_labels_cannot_both_be_standard_input(words, capsys):
     words[words.index("--stream") + 1] = "stdin"
     assert main([*words, "--labels", "-"]) == 1
     assert "name a pipe for one" in capsys.readouterr().err
+
+
+def test_no_samples_at_all_are_no_error(words, tmp_path, capsys):
+    words[words.index("--stream") + 1] = "none"
+    assert main(words) == 0
+    assert main([*words, "--limit", "0"]) == 0
+    assert sum("sample" in each for each in said_by(capsys)) == 0
 
 
 def test_a_full_disk_is_reported_and_tried_again(
@@ -190,7 +244,10 @@ def test_a_full_disk_is_reported_and_tried_again(
 ):
     (tmp_path / "labels").write_text("".join(line(start + i, "dark") for i in range(0, N, 2)))
     clock = itertools.count(0.0, 20.0)
-    monkeypatch.setattr(standalone.time, "monotonic", lambda: next(clock))
+    run = standalone.Run.go_on
+    monkeypatch.setattr(
+        standalone.Run, "go_on", lambda self, *given: run(self, *given[:3], lambda: next(clock))
+    )
     save, tried = EdgeRuntime.save, []
 
     def full_at_first(runtime, directory):
@@ -208,59 +265,94 @@ def test_a_full_disk_is_reported_and_tried_again(
     assert counters(tmp_path / "mine")["labels"] == before["labels"] + N // 2
 
 
+def test_where_there_is_no_slot_yet_nothing_is_saved(tmp_path):
+    run = standalone.Run(EdgeRuntime(), tmp_path / "mine", None)
+    run._plan.changed(0.0)
+    run._tend(1e9)
+    assert run.save() == 0
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize("error", [StreamError("the cable is out"), RuntimeError("no such camera")])
 def test_what_was_learned_is_saved_where_the_stream_fails(
-    words, start, before, counters, tmp_path, capsys, monkeypatch
+    words, start, before, counters, tmp_path, capsys, monkeypatch, error
 ):
+    lines = []
+
     def unplugged():
         yield from samples(4)
-        raise StreamError("the sensor is gone")
+        wait_for_the_reader(lines[0])
+        raise error
+
+    def labels(source):
+        lines.append(LabelLines(source))
+        return lines[0]
 
     monkeypatch.setattr("edge_runtime.board.streams.open_stream", lambda *_, **__: unplugged())
-    (tmp_path / "labels").write_text(line(start, "dark"))
-    lines = LabelLines(str(tmp_path / "labels"))
-    wait_for_the_reader(lines)
-    monkeypatch.setattr(standalone, "LabelLines", lambda _: lines)
+    monkeypatch.setattr(standalone, "LabelLines", labels)
+    (tmp_path / "labels").write_text(line(start, "dark") + line(start + 4, "dark"))
     assert main([*words, "--labels", str(tmp_path / "labels")]) == 1
-    assert "the sensor is gone" in capsys.readouterr().err
+    assert str(error) in capsys.readouterr().err
     taught = counters(tmp_path / "mine")
     assert (taught["samples"], taught["labels"]) == (start + 4, before["labels"] + 1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@contextmanager
+def started(words, tmp_path):
+    """A run in a process of its own, taught over a pipe, whose first line has come."""
+    os.mkfifo(tmp_path / "pipe")
+    program = [sys.executable, "-m", "edge_runtime.board", *words, "--labels", tmp_path / "pipe"]
+    with subprocess.Popen(list(map(str, program)), stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert json.loads(child.stdout.readline())["classes"] == ["dark", "bright"]
+            yield child
+        finally:
+            child.kill()
+
+
+def until(child, text):
+    for said in child.stdout:
+        if text in said:
+            return
+    pytest.fail(f"it ended without {text!r}")
+
+
+@pytest.mark.parametrize("number", standalone.SIGNALS)
 def test_labels_come_over_a_pipe_and_a_signal_ends_the_run(
     words, start, counters, tmp_path, number
 ):
-    os.mkfifo(tmp_path / "pipe")
-    words += ["--labels", str(tmp_path / "pipe"), "--repeat", "--interval", "0.01"]
-    program = [sys.executable, "-m", "edge_runtime.board", *words]
-    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as child:
-        assert json.loads(child.stdout.readline())["classes"] == ["dark", "bright"]
-        answer = json.loads(child.stdout.readline())
-        assert answer["sample"] == start
-        with (tmp_path / "pipe").open("w") as pipe:
-            pipe.write(line(start, "dark") + line(start, "dark"))
-        for text in child.stdout:  # the second one is refused: the first was learned
-            if "has its label already" in text:
-                break
+    with started([*words, "--repeat", "--interval", "0.01"], tmp_path) as child:
+        assert json.loads(child.stdout.readline())["sample"] == start
+        for _ in range(2):  # the second one is refused: the first was learned
+            (tmp_path / "pipe").write_text(line(start, "dark"))
+        until(child, "has its label already")
         child.send_signal(number)
+        child.send_signal(number)  # of somebody who cannot wait
         child.stdout.read()
         assert child.wait(timeout=60) == 0
     assert counters(tmp_path / "mine")["samples"] > start
 
 
-def test_a_signal_in_the_middle_of_a_step_waits_for_its_end():
-    stop, done = standalone.Stop(), []
+def test_labels_are_learned_where_no_more_samples_come(words, start, before, counters, tmp_path):
+    with started(words, tmp_path) as child:
+        until(child, f'"sample": {start + N - 1}')
+        (tmp_path / "pipe").write_text(line(start, "dark"))
+        (tmp_path / "pipe").write_text(line(start, "dark"))
+        until(child, "has its label already")
+        child.terminate()
+        assert child.wait(timeout=60) == 0
+    assert counters(tmp_path / "mine")["labels"] == before["labels"] + 1
 
-    def step():
-        with stop.held_off():
-            signal.raise_signal(signal.SIGTERM)
-            done.append("all of it")
 
+def test_signals_that_are_ignored_stay_ignored():
+    usual = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with pytest.raises(KeyboardInterrupt):
-            step()
-        assert done == ["all of it"]
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGTERM)
-    finally:
+        stop = standalone.Stop()
+        signal.raise_signal(signal.SIGHUP)
+        assert not stop.is_asked
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.is_asked
         stop.restore()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, usual)
