@@ -94,8 +94,9 @@ class LabelLines:
             if self.waits_for is None or self.waits_for <= newest:
                 yield self._pop()
             elif is_last:
-                yield LabelError(f"sample {self.waits_for} has a label, and never came")
+                error = LabelError(f"sample {self.waits_for} has a label, and never came")
                 self._pop()
+                yield error
             else:
                 return
 

@@ -8,6 +8,7 @@ come. A signal ends a run between two of its turns, with a save.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import signal
 import sys
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_runtime.board.inbox import Inbox
-from edge_runtime.board.label_lines import STDIN, LabelLines
+from edge_runtime.board.label_lines import READ_AHEAD, STDIN, LabelLines
 from edge_runtime.board.profiles import PROFILES, keep_little, release_memory
 from edge_runtime.board.wear import SavePlan
 from edge_runtime.board.worker import read_stream
@@ -89,12 +90,16 @@ class Run:
                 is_over = n_samples == limit
             elif got is not None:
                 is_over, reason = True, str(got[1])
-            self._learn_what_came(is_over, clock())
+            n_labels = self._learn_what_came(is_over, clock())
             self._tend(clock())
             if is_over and (self._labels is None or self._labels.has_ended):
                 break
-            if is_over:
+            if is_over and not n_labels:
                 time.sleep(TURN_S)
+        self._learn_what_came(is_over, clock())
+        if inbox.n_dropped:
+            message = f"{inbox.n_dropped} samples came faster than they were answered, and are lost"
+            show({"event": "overrun", "message": message})
         if reason:
             raise StreamError(reason)
 
@@ -106,12 +111,16 @@ class Run:
             if isinstance(said, Prediction):
                 self._newest = said.sample_id
 
-    def _learn_what_came(self, is_over: bool, now_s: float) -> None:
+    def _learn_what_came(self, is_over: bool, now_s: float) -> int:
+        """Learn some of the labels that have come, since samples wait; return how many."""
         if self._labels is None:
-            return
-        for item in self._labels.until(self._newest, is_last=is_over):
+            return 0
+        came = self._labels.until(self._newest, is_last=is_over)
+        some = list(itertools.islice(came, READ_AHEAD))
+        for item in some:
             self._learn(item, now_s)
         self._tell_what_waits(self._labels.waits_for)
+        return len(some)
 
     def _learn(self, item: tuple[int, Any] | LabelError, now_s: float) -> None:
         try:

@@ -9,8 +9,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from edge_runtime.board import standalone
 from edge_runtime.board.__main__ import main
+from edge_runtime.board.inbox import Inbox
 from edge_runtime.board.label_lines import MAX_LINE_BYTES, LabelLines, parse_label
 from edge_runtime.encoders import open_encoder
 from edge_runtime.errors import BudgetError, LabelError, StreamError
@@ -342,6 +344,41 @@ def test_labels_are_learned_where_no_more_samples_come(words, start, before, cou
         child.terminate()
         assert child.wait(timeout=60) == 0
     assert counters(tmp_path / "mine")["labels"] == before["labels"] + 1
+
+
+def test_a_flood_of_labels_stops_no_answers(words, start, tmp_path):
+    def flood():
+        with suppress(BrokenPipeError), (tmp_path / "pipe").open("w") as pipe:
+            while True:
+                pipe.write(line(start, "dark"))
+
+    with started([*words, "--repeat"], tmp_path) as child:
+        writer = threading.Thread(target=flood)
+        writer.start()
+        until(child, "has its label already")
+        until(child, f'"sample": {start + 10}')
+        child.terminate()
+        child.stdout.read()
+        assert child.wait(timeout=60) == 0
+        writer.join(timeout=60)
+    assert not writer.is_alive()
+
+
+def test_labels_that_never_found_their_samples_are_refused_once(words, tmp_path, capsys):
+    (tmp_path / "labels").write_text("".join(line(10**6 + i, "dark") for i in range(200)))
+    assert main([*words, "--labels", str(tmp_path / "labels")]) == 0
+    refused = [each["message"] for each in said_by(capsys) if each.get("event") == "rejected"]
+    assert refused == [f"label: sample {10**6 + i} has a label, and never came" for i in range(200)]
+
+
+def test_samples_that_were_lost_are_counted(capsys):
+    inbox = Inbox(is_live=True)
+    for _ in range(20):
+        inbox.put_sample(np.zeros(3))
+    inbox.end_samples("")
+    standalone.Run(EdgeRuntime(), None, None).go_on(inbox, None, standalone.Stop(), lambda: 0.0)
+    lost = [each["message"] for each in said_by(capsys) if each.get("event") == "overrun"]
+    assert lost == ["4 samples came faster than they were answered, and are lost"]
 
 
 def test_signals_that_are_ignored_stay_ignored():
