@@ -304,12 +304,23 @@ def started(words, tmp_path):
     """A run in a process of its own, taught over a pipe, whose first line has come."""
     os.mkfifo(tmp_path / "pipe")
     program = [sys.executable, "-m", "edge_runtime.board", *words, "--labels", tmp_path / "pipe"]
-    with subprocess.Popen(list(map(str, program)), stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        list(map(str, program)), stdout=subprocess.PIPE, text=True, preexec_fn=_heed_signals
+    ) as child:
+        timer = threading.Timer(120, child.kill)
+        timer.start()
         try:
             assert json.loads(child.stdout.readline())["classes"] == ["dark", "bright"]
             yield child
         finally:
+            timer.cancel()
             child.kill()
+
+
+def _heed_signals():
+    """Whatever has started the tests may ignore some, and so would its children: nohup, a CI."""
+    for number in standalone.SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def until(child, text):
@@ -383,6 +394,7 @@ def test_samples_that_were_lost_are_counted(capsys):
 
 def test_signals_that_are_ignored_stay_ignored():
     usual = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    terminate = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         stop = standalone.Stop()
         signal.raise_signal(signal.SIGHUP)
@@ -393,3 +405,4 @@ def test_signals_that_are_ignored_stay_ignored():
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, usual)
+        signal.signal(signal.SIGTERM, terminate)
