@@ -6,7 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from edge_runtime.wire import edge_messages  # noqa: F401  parsing must know group 64
+from edge_runtime.wire.edge_messages import AuthoriseRequest  # parsing must know group 64
 from edge_runtime.wire.framing import Frame, FrameError, Framing, Text, encode
 from edge_runtime.wire.messages import EchoRequest, ImageUploadRequest
 from edge_runtime.wire.session import MAX_AHEAD, REPEAT_S, Ear
@@ -93,6 +93,9 @@ class Server:
         if len(data) > self._max_message:
             data = answer_bytes(asked.header, Refusal(Rc.TOO_LARGE))
         framed = encode(data, asked.framing)
+        if isinstance(asked.request, AuthoriseRequest) and not isinstance(answer, Refusal):
+            # Another host may be at the other end: what the last one was answered is not for it.
+            self._answered.clear()
         if asked.header.op is Op.WRITE and not isinstance(asked.request, _REPEATABLE):
             self._answered[asked.data] = now_s, framed
             if len(self._answered) > MAX_REMEMBERED:

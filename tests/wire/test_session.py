@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from edge_runtime.wire.client import MAX_QUEUED, STALL_S, Answered, Client, GaveUp
-from edge_runtime.wire.edge_messages import EventsRequest, LabelEntry, LabelsAnswer, LabelsRequest
+from edge_runtime.wire.edge_messages import (
+    AuthoriseAnswer,
+    AuthoriseRequest,
+    EventsRequest,
+    LabelEntry,
+    LabelsAnswer,
+    LabelsRequest,
+)
 from edge_runtime.wire.framing import FrameError, Framing, Text, encode
 from edge_runtime.wire.messages import (
     EchoAnswer,
@@ -88,6 +95,23 @@ def test_a_repeated_change_gets_the_same_answer_for_a_while():
     assert server.receive(data, 1.0) == []
     assert server.send() == first
     assert len(server.receive(data, 0.2 + REPEAT_S)) == 1
+
+
+def test_whoever_proves_a_key_is_not_given_the_answers_of_the_host_before():
+    server = Server(max_message=512)
+    change = encode(request_bytes(LabelsRequest((LabelEntry(1, 0),)), 9), Framing.COBS)
+    proof = encode(request_bytes(AuthoriseRequest(bytes(32), bytes(64)), 8), Framing.COBS)
+    (asked,) = server.receive(change, 0.0)
+    server.answer(asked, Refusal(Rc.ACCESS_DENIED), 0.0)
+    (asked,) = server.receive(proof, 1.0)
+    server.answer(asked, Refusal(Rc.ACCESS_DENIED), 1.0)
+    assert server.receive(change, 1.5) == []  # nothing was proved
+    proof = encode(request_bytes(AuthoriseRequest(bytes(32), bytes(64)), 7), Framing.COBS)
+    (asked,) = server.receive(proof, 2.0)
+    server.answer(asked, AuthoriseAnswer(600), 2.0)
+    assert server.receive(proof, 2.5) == []  # a repeated proof is answered again
+    (asked,) = server.receive(change, 3.0)
+    server.answer(asked, LabelsAnswer(1), 3.0)
 
 
 def test_a_repeated_reading_is_read_again():
