@@ -36,13 +36,7 @@ class Framed(NamedTuple):
 class SharedDensity:
     """Class means, a low-rank covariance about them, and the whitening that follows from both.
 
-    Parameters
-    ----------
-    tap_widths : widths of the taps that a feature vector is the concatenation of.
-    rank : leading within-class directions kept; memory is ``(rank + n_classes) * d`` floats.
-    shrinkage : in [0, 1]; the share of the isotropic covariance mixed in.
-    variance_floor : added to each feature's variance, as a share of its tap's mean variance. A
-        feature that hardly varied in one domain would otherwise dominate every other one.
+    Its parameters are those of `subspace.DomainModel`, which learns it.
     """
 
     def __init__(
