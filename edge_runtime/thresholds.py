@@ -111,7 +111,7 @@ class PolicySettings:
         for each in fields(self):  # numbers of a pack's manifest are floats
             value = getattr(self, each.name)
             if type(each.default) is int and type(value) is not int:
-                if value != round(value):
+                if not float(value).is_integer():  # nor NaN, nor infinity
                     raise ValueError(f"{each.name} is {value}, expected a whole number")
                 object.__setattr__(self, each.name, int(value))
         if not 0 < self.false_alarm_rate < 0.5:

@@ -165,5 +165,6 @@ def test_labels_for_a_trial_are_bounded_as_the_user_sets(tmp_path) -> None:
 
 def test_numbers_of_labels_are_whole_ones() -> None:
     assert type(PolicySettings(canaries=64.0).canaries) is int  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"canaries is 64.5, expected a whole number"):
-        PolicySettings(canaries=64.5)  # type: ignore[arg-type]
+    for bad in (64.5, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"canaries is {bad}, expected a whole number"):
+            PolicySettings(canaries=bad)  # type: ignore[arg-type]
