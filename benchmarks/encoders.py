@@ -38,7 +38,7 @@ def resident():
 
 path, lean, images, out, rounds = sys.argv[1:]
 before = resident()
-from edge_runtime.encoders import open_encoder
+from edge_runtime.inputs.encoders import open_encoder
 start = time.process_time()
 encoder = open_encoder(path, lean=lean == "lean")
 opened = time.process_time() - start

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.encoders import Encoder
+from edge_runtime.inputs.encoders import Encoder
 from examples.datasets import pacs
 from examples.datasets.archives import cache_dir
 from examples.datasets.digits import to_rgb

@@ -39,8 +39,8 @@ from edge_runtime.board.images import BoardLimits, ImageStore
 from edge_runtime.board.record import Now
 from edge_runtime.board.selftest import Verdict
 from edge_runtime.errors import EdgeRuntimeError
-from edge_runtime.pack.container import Version, write_image
-from edge_runtime.wire.edge_messages import (
+from edge_runtime.protocol.pack.container import Version, write_image
+from edge_runtime.protocol.wire.edge_messages import (
     LabelEntry,
     LabelsAnswer,
     LabelsRequest,

@@ -25,9 +25,9 @@ from benchmarks.splits import Stream, domain_stream
 from benchmarks.streams.learners import Baseline, StreamLearner, samples_of
 from benchmarks.streams.pictures import digit_domains
 from edge_runtime import EdgeRuntime
-from edge_runtime.figures import summary
-from edge_runtime.prequential import Probe, evaluate
-from edge_runtime.recording import Run
+from edge_runtime.evaluation.figures import summary
+from edge_runtime.evaluation.prequential import Probe, evaluate
+from edge_runtime.evaluation.recording import Run
 from firmware_tools.report import write_report
 from firmware_tools.tables import csv_text, format_table
 

@@ -25,7 +25,7 @@ from benchmarks.options import Options
 from benchmarks.reporting import Report
 from benchmarks.timing import medians
 from edge_runtime import EdgeRuntime
-from edge_runtime.encoders import Encoder
+from edge_runtime.inputs.encoders import Encoder
 
 TAPS = {"tap1": 24, "tap2": 40, "tap3": 112, "embedding": 1280}
 N_CLASSES, N_DOMAINS, LABELS, RANK = 7, 4, 1100, 40

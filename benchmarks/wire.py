@@ -29,15 +29,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from benchmarks.command import main
 from benchmarks.options import Options
 from benchmarks.reporting import ABSENT, Report
-from edge_runtime.pack import Version
-from edge_runtime.pack.manifest import Content, EncoderEntry, Manifest
-from edge_runtime.pack.writing import write_pack
-from edge_runtime.wire.client import Client
-from edge_runtime.wire.framing import Framing, Text
-from edge_runtime.wire.messages import ImageUploadAnswer, ImageUploadRequest
-from edge_runtime.wire.server import Asked, Server
-from edge_runtime.wire.smp import Rc, Refusal
-from edge_runtime.wire.upload import Upload, UploadState
+from edge_runtime.protocol.pack import Version
+from edge_runtime.protocol.pack.manifest import Content, EncoderEntry, Manifest
+from edge_runtime.protocol.pack.writing import write_pack
+from edge_runtime.protocol.wire.client import Client
+from edge_runtime.protocol.wire.framing import Framing, Text
+from edge_runtime.protocol.wire.messages import ImageUploadAnswer, ImageUploadRequest
+from edge_runtime.protocol.wire.server import Asked, Server
+from edge_runtime.protocol.wire.smp import Rc, Refusal
+from edge_runtime.protocol.wire.upload import Upload, UploadState
 from firmware_tools.line import BITS_PER_BYTE, Cable
 from firmware_tools.link import Link
 from firmware_tools.ports import SerialPort

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edge_runtime.encoders import open_encoder
+    from edge_runtime.inputs.encoders import open_encoder
     from edge_runtime.policy import PolicySettings
     from edge_runtime.records import Event, Prediction
     from edge_runtime.runtime import EdgeRuntime
@@ -22,7 +22,7 @@ _HOMES = {
     "Event": "edge_runtime.records",
     "PolicySettings": "edge_runtime.policy",
     "Prediction": "edge_runtime.records",
-    "open_encoder": "edge_runtime.encoders",
+    "open_encoder": "edge_runtime.inputs.encoders",
 }
 
 

@@ -14,8 +14,8 @@ cause. Not here: errors of `hdc` and `adaptors`, which raise plain `ValueError` 
     |-- BudgetError (ValueError)       a byte budget that cannot hold what was asked for
     |-- StateError (ValueError)        learned state that cannot be loaded or undone
     |   `-- EncoderMismatchError       learned state that belongs to another encoder
-    |-- WireError (ValueError)         a message that cannot be used: `wire.smp`
-    |-- PackError (ValueError)         a model pack that is refused: `pack.errors`
+    |-- WireError (ValueError)         a message that cannot be used: `protocol.wire.smp`
+    |-- PackError (ValueError)         a model pack that is refused: `protocol.pack.errors`
     `-- StoreError (RuntimeError)      a damaged store of packs, or a step out of turn: `board`
 """
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from edge_runtime import state
 from edge_runtime.errors import LabelError
 from edge_runtime.persistence import Persistence
 from edge_runtime.records import Event, Label
+from edge_runtime.state import generations
 
 
 class Forgetting(Persistence):
@@ -47,7 +47,7 @@ class Forgetting(Persistence):
             self._before_growth = None if purge else self._before_growth
             newest = self.save(self._directory)
             if purge:
-                state.remove_before(self._directory, newest)
+                generations.remove_before(self._directory, newest)
         where = f", and with it slots {gone} that knew nothing else" if gone else ""
         message = f"class {label!r} of {n_labels} labels is forgotten{where}"
         return [Event("forgotten", self._pending.next_id, message, None, evidence)]

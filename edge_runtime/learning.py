@@ -12,8 +12,8 @@ import numpy.typing as npt
 from edge_runtime.bank import Answer
 from edge_runtime.classes import indices_of
 from edge_runtime.errors import LabelError
-from edge_runtime.features import Matrix
 from edge_runtime.growth import HARDLY_KNOWN, grown_event
+from edge_runtime.inputs.features import Matrix
 from edge_runtime.parts import RuntimeParts
 from edge_runtime.pending import PendingSample
 from edge_runtime.records import Event, Label

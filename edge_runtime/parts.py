@@ -16,19 +16,19 @@ import numpy.typing as npt
 from edge_runtime.bank import SlotBank
 from edge_runtime.budget import MEASURES, Measure, check_measures
 from edge_runtime.classes import indices_of
-from edge_runtime.features import FeatureReader
 from edge_runtime.growth import Growth
 from edge_runtime.guard import Guard
-from edge_runtime.journal import Journal, LostLabels
+from edge_runtime.inputs.features import FeatureReader
+from edge_runtime.inputs.sensors import SensorWatch
 from edge_runtime.labelled import bytes_of_rows
 from edge_runtime.pending import PendingSamples
 from edge_runtime.policy import Policy, PolicySettings
 from edge_runtime.records import Event, Label
-from edge_runtime.sensors import SensorWatch
 from edge_runtime.slots import Slot, SlotSettings
+from edge_runtime.state.journal import Journal, LostLabels
 
 if TYPE_CHECKING:
-    from edge_runtime.encoders.base import Encoder
+    from edge_runtime.inputs.encoders.base import Encoder
 
 DEFAULT_BUDGET_BYTES = 32 * 2**20
 

@@ -1,4 +1,4 @@
-"""A runtime on disk: save, load, undo. The files are `state`'s, what is in them `snapshot`'s."""
+"""A runtime on disk: save, load, undo. Files: `state.generations`; what is in them: `snapshot`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from edge_runtime import journal, snapshot, state
+from edge_runtime import snapshot
 from edge_runtime.errors import StateError
-from edge_runtime.features import FeatureReader
-from edge_runtime.journal import Journal
+from edge_runtime.inputs.features import FeatureReader
 from edge_runtime.parts import RuntimeParts
 from edge_runtime.records import Event
+from edge_runtime.state import generations, journal
+from edge_runtime.state.journal import Journal
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from edge_runtime.encoders.base import Encoder
+    from edge_runtime.inputs.encoders.base import Encoder
 
 
 # No sample has an id above this: ids in a damaged journal are not believed.
@@ -36,7 +37,7 @@ class Persistence(RuntimeParts):
         self._directory = Path(directory)
         header, arrays = snapshot.take(self)
         kept_for = () if self._before_growth is None else (self._before_growth,)
-        self.generation = state.save(self._directory, header, arrays, kept_for=kept_for)
+        self.generation = generations.save(self._directory, header, arrays, kept_for=kept_for)
         self._has_unsaved = False
         self._journal = Journal(self._directory, self.generation)
         return self.generation
@@ -55,7 +56,7 @@ class Persistence(RuntimeParts):
         EncoderMismatchError
             It was learned on another encoder, or on other taps.
         """
-        saved = state.load(Path(directory))
+        saved = generations.load(Path(directory))
         runtime = cls._from_generation(saved, Path(directory), encoder)
         runtime._tell_lost(journal.read(Path(directory), saved.number))
         return runtime
@@ -85,7 +86,7 @@ class Persistence(RuntimeParts):
 
     @classmethod
     def _from_generation(
-        cls, saved: state.Generation, directory: Path, encoder: Encoder | None
+        cls, saved: generations.Generation, directory: Path, encoder: Encoder | None
     ) -> Self:
         snapshot.check(saved.header, encoder)
         try:
@@ -134,7 +135,7 @@ class Persistence(RuntimeParts):
         if to is None:
             target: int | None = self.generation - (n_generations - self._has_unsaved)
         elif to in get_args(UndoTo):
-            target = state.FACTORY if to == "factory" else self._before_growth
+            target = generations.FACTORY if to == "factory" else self._before_growth
         else:
             raise ValueError(f"undo to {to!r}, expected one of {', '.join(get_args(UndoTo))}")
         what = n_generations if to is None else f"to {to}"
@@ -146,7 +147,7 @@ class Persistence(RuntimeParts):
         return self._go_back(self._directory, target, to)
 
     def _go_back(self, directory: Path, number: int, to: UndoTo | None) -> int:
-        saved = state.load(directory, at_most=number)
+        saved = generations.load(directory, at_most=number)
         if to is not None and saved.number != number:
             raise StateError(f"generation {number} is gone or damaged: {'; '.join(saved.damaged)}")
         restored = self._from_generation(saved, directory, self.encoder)

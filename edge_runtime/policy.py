@@ -26,7 +26,7 @@ no clock: times come in as arguments. Every threshold is in `thresholds`.
     full       as stable; the next growth needs room first   there is room              stable
 
 Alarms come from p-values, which need no labels; where those are merely suspect, from labels that
-slots answer wrongly more often than they should. A broken sensor is no evidence (`sensors`).
+slots answer wrongly more often than they should. A broken sensor is no evidence (`inputs.sensors`).
 """
 
 from __future__ import annotations

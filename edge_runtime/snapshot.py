@@ -18,7 +18,7 @@ from edge_runtime.policy import PolicySettings
 from edge_runtime.slots import Slot
 
 if TYPE_CHECKING:
-    from edge_runtime.encoders.base import Encoder
+    from edge_runtime.inputs.encoders.base import Encoder
     from edge_runtime.parts import RuntimeParts
 
 KIND, VERSION = "edge-runtime state", 2

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_runtime.bank import Answer
 from edge_runtime.errors import SampleError
-from edge_runtime.features import Matrix
+from edge_runtime.inputs.features import Matrix
 from edge_runtime.learning import Learning
 from edge_runtime.pending import PendingSample
 from edge_runtime.records import Event, Prediction

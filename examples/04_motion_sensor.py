@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from edge_runtime import EdgeRuntime
-from edge_runtime.stream import windows
+from edge_runtime.inputs.sources import windows
 from examples.datasets import hapt
 from examples.encoders.imu import LAST_USER, open_imu_encoder
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge_runtime import EdgeRuntime
-from edge_runtime.stream import windows
+from edge_runtime.inputs.sources import windows
 from examples.datasets import instruments
 from examples.encoders.speech import RATE_HZ, open_speech_encoder
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.wire.edge_messages import (
+from edge_runtime.protocol.wire.edge_messages import (
     CaptureAnswer,
     CaptureRequest,
     LabelEntry,

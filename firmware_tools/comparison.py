@@ -1,6 +1,7 @@
 """Several runs side by side: accuracy along the stream with its band, one line for each learner.
 
-Not here: the numbers themselves (`edge_runtime.figures`), the page around the picture (`report`).
+Not here: the numbers themselves (`edge_runtime.evaluation.figures`), the page around the picture
+(`report`).
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from edge_runtime.checkpoints import matrix
 from edge_runtime.errors import StreamError
-from edge_runtime.figures import Band, accuracy_band
-from edge_runtime.recording import Run
+from edge_runtime.evaluation.checkpoints import matrix
+from edge_runtime.evaluation.figures import Band, accuracy_band
+from edge_runtime.evaluation.recording import Run
 from firmware_tools.plot import DPI, INK, SHADES, WIDTH, stretches_of
 from firmware_tools.tables import Rows, cell_text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from edge_runtime.errors import EdgeRuntimeError
-from edge_runtime.wire.smp import Group, Message, Rc, Refusal
+from edge_runtime.protocol.wire.smp import Group, Message, Rc, Refusal
 
 
 class ExitCode(IntEnum):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from edge_runtime.errors import EdgeRuntimeError
-from edge_runtime.wire.edge_messages import (
+from edge_runtime.protocol.wire.edge_messages import (
     LabelEntry,
     LabelRefused,
     LabelRequestsAnswer,

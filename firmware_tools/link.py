@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from edge_runtime.wire import edge_messages  # noqa: F401  parsing must know group 64
-from edge_runtime.wire.client import Answered, Client, ClientEvent, GaveUp, Progress
-from edge_runtime.wire.framing import FrameError, Framing, Text
-from edge_runtime.wire.messages import ParametersAnswer, ParametersRequest
-from edge_runtime.wire.smp import Message, Rc, Refusal
-from edge_runtime.wire.upload import Upload
+from edge_runtime.protocol.wire import edge_messages  # noqa: F401  parsing must know group 64
+from edge_runtime.protocol.wire.client import Answered, Client, ClientEvent, GaveUp, Progress
+from edge_runtime.protocol.wire.framing import FrameError, Framing, Text
+from edge_runtime.protocol.wire.messages import ParametersAnswer, ParametersRequest
+from edge_runtime.protocol.wire.smp import Message, Rc, Refusal
+from edge_runtime.protocol.wire.upload import Upload
 from firmware_tools.errors import NoLinkError, RefusedError
 from firmware_tools.ports import Port
 

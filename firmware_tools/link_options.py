@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.wire.framing import Framing
+from edge_runtime.protocol.wire.framing import Framing
 from firmware_tools.errors import UsageError
 from firmware_tools.keys import load_private_key
 from firmware_tools.link import CONNECT_S, RECONNECT_S, Link

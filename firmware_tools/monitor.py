@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from edge_runtime.wire.edge_messages import EventEntry
+from edge_runtime.protocol.wire.edge_messages import EventEntry
 from firmware_tools.tables import cell_text
 from firmware_tools.watching import Figures, Look
 

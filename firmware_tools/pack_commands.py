@@ -10,10 +10,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.accelerator_names import CPU, NAMES
+from edge_runtime.protocol.accelerators import CPU, NAMES
 
 if TYPE_CHECKING:
-    from edge_runtime.pack import ModelPack
+    from edge_runtime.protocol.pack import ModelPack
     from firmware_tools.packing import Ingredients
 
 
@@ -65,7 +65,7 @@ def _add_requirements(group: Any) -> None:
 
 def make_key(arguments: argparse.Namespace) -> None:
     """Write the two halves and print the name that boards know the key by."""
-    from edge_runtime.pack import key_hash
+    from edge_runtime.protocol.pack import key_hash
     from firmware_tools.keys import generate_key, load_public_key
 
     private, public = generate_key(arguments.path)
@@ -75,8 +75,8 @@ def make_key(arguments: argparse.Namespace) -> None:
 
 def make_pack(arguments: argparse.Namespace) -> None:
     """Write the pack and print its size and id."""
-    from edge_runtime.pack import Version
-    from edge_runtime.pack.container import write_image
+    from edge_runtime.protocol.pack import Version
+    from edge_runtime.protocol.pack.container import write_image
     from firmware_tools import packing
     from firmware_tools.files import write_atomically
     from firmware_tools.keys import load_private_key
@@ -97,7 +97,7 @@ def make_pack(arguments: argparse.Namespace) -> None:
 
 
 def _ingredients(arguments: argparse.Namespace) -> Ingredients:
-    from edge_runtime.pack.manifest import Preprocessing, Requirements
+    from edge_runtime.protocol.pack.manifest import Preprocessing, Requirements
     from firmware_tools.packing import Ingredients
 
     return Ingredients(
@@ -117,7 +117,7 @@ def _ingredients(arguments: argparse.Namespace) -> Ingredients:
 
 def _labels(path: Path | None) -> list[int | str]:
     """One on each line; whole numbers if all of them are."""
-    from edge_runtime.pack import PackError
+    from edge_runtime.protocol.pack import PackError
 
     if path is None:
         return []
@@ -132,7 +132,7 @@ def _labels(path: Path | None) -> list[int | str]:
 
 
 def _threshold(text: str) -> tuple[str, float]:
-    from edge_runtime.pack import PackError
+    from edge_runtime.protocol.pack import PackError
 
     name, _, number = text.partition("=")
     try:

@@ -1,6 +1,7 @@
 """Model packs from the files of a workshop: encoder, canaries, learned state.
 
-Not here: the format (`edge_runtime.pack`), keys (`keys`), what is printed (`pack_commands`).
+Not here: the format (`edge_runtime.protocol.pack`), keys (`keys`), what is printed
+(`pack_commands`).
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from edge_runtime import state
-from edge_runtime.accelerator_names import CPU
-from edge_runtime.encoders import open_encoder
 from edge_runtime.errors import EncoderMismatchError
-from edge_runtime.pack import Manifest, ModelPack, PackError, read_pack
-from edge_runtime.pack.canaries import write_canaries
-from edge_runtime.pack.manifest import (
+from edge_runtime.inputs.encoders import open_encoder
+from edge_runtime.protocol.accelerators import CPU
+from edge_runtime.protocol.pack import Manifest, ModelPack, PackError, read_pack
+from edge_runtime.protocol.pack.canaries import write_canaries
+from edge_runtime.protocol.pack.manifest import (
     CANARIES,
     LICENCES,
     STATE,
@@ -26,13 +26,14 @@ from edge_runtime.pack.manifest import (
     Preprocessing,
     Requirements,
 )
-from edge_runtime.pack.opening import describe_encoder, prepare
-from edge_runtime.pack.writing import write_payload
+from edge_runtime.protocol.pack.opening import describe_encoder, prepare
+from edge_runtime.protocol.pack.writing import write_payload
+from edge_runtime.state import generations
 
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What goes into a pack besides its encoder; see `edge_runtime.pack.manifest.Manifest`.
+    """What goes into a pack besides its encoder; see `Manifest` of `edge_runtime.protocol.pack`.
 
     Attributes
     ----------
@@ -130,11 +131,11 @@ def _members(parts: Ingredients, fingerprint: str) -> dict[str, bytes]:
 def _read_state(path: Path, fingerprint: str) -> bytes:
     """A state's file, of the newest whole generation if ``path`` is a directory."""
     if path.is_dir():
-        saved = state.load(path)
-        header, data = saved.header, state.to_bytes(saved.header, saved.arrays)
+        saved = generations.load(path)
+        header, data = saved.header, generations.to_bytes(saved.header, saved.arrays)
     else:
         data = path.read_bytes()
-        header, _ = state.from_bytes(data)
+        header, _ = generations.from_bytes(data)
     found = header.get("encoder")
     if found != fingerprint:
         raise EncoderMismatchError(

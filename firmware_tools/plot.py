@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import StreamError
-from edge_runtime.recording import Flags, Run
+from edge_runtime.evaluation.recording import Flags, Run
 from firmware_tools.files import write_atomically
 from firmware_tools.tables import cell_text
 
@@ -76,7 +76,7 @@ def draw_run(run: Mapping[str, Any], path_png: str | Path) -> Path:
 
     Parameters
     ----------
-    run : what `edge_runtime.recording.Run.to_dict` gives.
+    run : what `edge_runtime.evaluation.recording.Run.to_dict` gives.
 
     Raises
     ------

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Final
 
 from edge_runtime.errors import EdgeRuntimeError
-from edge_runtime.wire.edge_messages import PullAnswer, PullRequest
-from edge_runtime.wire.messages import (
+from edge_runtime.protocol.wire.edge_messages import PullAnswer, PullRequest
+from edge_runtime.protocol.wire.messages import (
     FileAnswer,
     FileHashAnswer,
     FileHashRequest,
     FileRequest,
 )
-from edge_runtime.wire.smp import Refusal
+from edge_runtime.protocol.wire.smp import Refusal
 from firmware_tools.errors import NoLinkError, RefusedError
 from firmware_tools.link import Link
 

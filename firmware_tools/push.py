@@ -1,7 +1,8 @@
 """Bring a model pack to a board: send it, have it tested, run it, confirm it.
 
 Sending resumes where the board stopped, after a pulled cable, a restart of either side, or the
-next day. Not here: what is printed (`push_commands`), the pieces (`edge_runtime.wire.upload`).
+next day. Not here: what is printed (`push_commands`), the pieces
+(`edge_runtime.protocol.wire.upload`).
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edge_runtime.errors import EdgeRuntimeError
-from edge_runtime.pack import ModelPack, read_pack
-from edge_runtime.wire.edge_messages import StatusAnswer, StatusRequest
-from edge_runtime.wire.messages import (
+from edge_runtime.protocol.pack import ModelPack, read_pack
+from edge_runtime.protocol.wire.edge_messages import StatusAnswer, StatusRequest
+from edge_runtime.protocol.wire.messages import (
     ImageEntry,
     ImageStateAnswer,
     ImageStateRequest,
@@ -24,8 +25,8 @@ from edge_runtime.wire.messages import (
     SetImageStateAnswer,
     SetImageStateRequest,
 )
-from edge_runtime.wire.smp import Refusal
-from edge_runtime.wire.upload import Upload, UploadState
+from edge_runtime.protocol.wire.smp import Refusal
+from edge_runtime.protocol.wire.upload import Upload, UploadState
 from firmware_tools.errors import NoLinkError, RefusedError
 from firmware_tools.link import Link
 from firmware_tools.tables import cell_text

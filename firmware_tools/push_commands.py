@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.wire.messages import ImageEntry
+from edge_runtime.protocol.wire.messages import ImageEntry
 from firmware_tools import push
 from firmware_tools.link import Link
 from firmware_tools.link_options import add_link_options, note, open_link, result

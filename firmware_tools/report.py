@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from edge_runtime.figures import summary
-from edge_runtime.recording import LoggedEvent, Run
+from edge_runtime.evaluation.figures import summary
+from edge_runtime.evaluation.recording import LoggedEvent, Run
 from firmware_tools.comparison import band_png, forgetting_table
 from firmware_tools.files import write_atomically
 from firmware_tools.page import html_image, html_table, write_page
@@ -40,7 +40,7 @@ def write_report(
 
     Parameters
     ----------
-    run : what `edge_runtime.recording.Run.to_dict` gives.
+    run : what `edge_runtime.evaluation.recording.Run.to_dict` gives.
     table : one mapping for each row; its keys are the headings.
     settings : whatever the run can be repeated from: versions, seeds, sizes, thresholds.
     compared : learner -> its recorded runs over the same stream, one for each seed: a picture with

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from edge_runtime.wire.edge_messages import StatusAnswer, StatusRequest
-from edge_runtime.wire.messages import ImageEntry
+from edge_runtime.protocol.wire.edge_messages import StatusAnswer, StatusRequest
+from edge_runtime.protocol.wire.messages import ImageEntry
 from firmware_tools.errors import RefusedError
 from firmware_tools.link import Link
 from firmware_tools.push import image_state

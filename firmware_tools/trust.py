@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge_runtime.pack import key_hash
-from edge_runtime.wire.edge_messages import (
+from edge_runtime.protocol.pack import key_hash
+from edge_runtime.protocol.wire.edge_messages import (
     AuthoriseAnswer,
     AuthoriseRequest,
     ChallengeAnswer,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
-from edge_runtime.wire.edge_messages import (
+from edge_runtime.protocol.wire.edge_messages import (
     EventEntry,
     EventsAnswer,
     EventsRequest,

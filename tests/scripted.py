@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge_runtime.errors import LabelError, SampleError
-from edge_runtime.prequential import evaluate
+from edge_runtime.evaluation.prequential import evaluate
 from edge_runtime.records import Event, Prediction
 
 

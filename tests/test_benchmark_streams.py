@@ -16,7 +16,7 @@ from benchmarks.peers.rehearsal import FineTuning, Frozen, Replay
 from benchmarks.streams import domains, hardship, kept, learners, pictures, signals, sounds, steady
 from benchmarks.streams.learners import Baseline, flat, samples_of
 from edge_runtime.errors import LabelError
-from edge_runtime.prequential import Probe, evaluate
+from edge_runtime.evaluation.prequential import Probe, evaluate
 from tests.test_benchmarks import toy
 
 QUICK_PEERS = [peer for peer in PEERS if not peer.name.startswith("RanPAC")]

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import wire
 from benchmarks.wire import Case
-from edge_runtime.wire.framing import Framing
+from edge_runtime.protocol.wire.framing import Framing
 
 
 @pytest.mark.parametrize("baud", wire.RATES)

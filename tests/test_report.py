@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edge_runtime.errors import EdgeRuntimeError, StreamError
-from edge_runtime.prequential import Probe, evaluate
+from edge_runtime.evaluation.prequential import Probe, evaluate
 from edge_runtime.records import EVENT_KINDS
 from firmware_tools import report
 from firmware_tools.comparison import band_png

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from edge_runtime import EdgeRuntime, PolicySettings, router
-from edge_runtime.encoders import IdentityEncoder
 from edge_runtime.errors import BudgetError, LabelError, SampleError, StateError
+from edge_runtime.inputs.encoders import IdentityEncoder
 from edge_runtime.records import Event
 from tests.domains import domain
 

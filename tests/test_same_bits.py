@@ -21,8 +21,9 @@ import numpy as np
 import pytest
 
 from adaptors.quantised import QuantisedLayer
-from edge_runtime import EdgeRuntime, state
+from edge_runtime import EdgeRuntime
 from edge_runtime.snapshot import GONE
+from edge_runtime.state import generations
 from hdc import hypervector as hv
 from hdc.encoder import HypervectorEncoder
 from hdc.memory import circular_codebook, level_codebook, ngrams
@@ -155,9 +156,11 @@ def test_a_learned_state_is_read_and_written_to_the_same_bytes_everywhere(golden
     labels, scores = answers(runtime)
     assert labels == golden["answers"]["labels"]
     np.testing.assert_allclose(scores, golden["answers"]["scores"], rtol=0, atol=TOLERANCE)
-    header, arrays = state.from_bytes(LEARNED.read_bytes())
+    header, arrays = generations.from_bytes(LEARNED.read_bytes())
     runtime.save(tmp_path / "again")
-    again, copies = state.from_bytes((tmp_path / "again" / "state-00000001.edge").read_bytes())
+    again, copies = generations.from_bytes(
+        (tmp_path / "again" / "state-00000001.edge").read_bytes()
+    )
     assert list(copies) == list(arrays)
     assert digest(*copies.values()) == digest(*arrays.values())
     old, new = header.pop("policy"), again.pop("policy")
@@ -166,12 +169,12 @@ def test_a_learned_state_is_read_and_written_to_the_same_bytes_everywhere(golden
 
 
 def test_learning_from_nothing_gives_the_same_state_everywhere(tmp_path):
-    _, arrays = state.from_bytes(LEARNED.read_bytes())
+    _, arrays = generations.from_bytes(LEARNED.read_bytes())
     X, y = domain(0, 100, 0)
     runtime = EdgeRuntime(**SMALL)
     runtime.learn_many(X, y.tolist())
     runtime.save(tmp_path)
-    _, copies = state.from_bytes((tmp_path / "state-00000001.edge").read_bytes())
+    _, copies = generations.from_bytes((tmp_path / "state-00000001.edge").read_bytes())
     assert list(copies) == list(arrays)
     for name, array in arrays.items():
         if array.dtype.kind == "f":

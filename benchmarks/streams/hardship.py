@@ -15,7 +15,7 @@ from benchmarks.streams.learners import Baseline, StreamLearner, samples_of
 from benchmarks.streams.signals import RAMPS, encode_windows, imu_taps, imu_windows
 from benchmarks.streams.tables import Column, Measured
 from edge_runtime import EdgeRuntime, PolicySettings, Prediction
-from edge_runtime.prequential import evaluate
+from edge_runtime.evaluation.prequential import evaluate
 from examples.datasets import hapt
 
 N_FIRST, N_RAMP, N_PLATEAU, N_TEST = 1_200, 1_000, 500, 600

@@ -2,7 +2,7 @@
 
 A baseline answers every sample, keeps its features for a late label as the runtime does, and learns
 labels in small batches, since most peers solve a system of equations for each. It notices nothing
-and wants every label; who gets which is decided by `edge_runtime.prequential.evaluate`.
+and wants every label; who gets which is decided by `edge_runtime.evaluation.prequential.evaluate`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PENDING = 256  # samples that can still get their label, as in the runtime
 
 
 class StreamLearner(Protocol):
-    """What the streams need of a learner: `edge_runtime.prequential.Learner`, and batches."""
+    """What the streams need of a learner: `Learner` of `evaluation.prequential`, and batches."""
 
     def run(self, stream: Iterable[Any], /) -> Iterator[Prediction | Event]:
         """Answer every sample of a stream."""

@@ -15,8 +15,8 @@ from benchmarks.streams.kept import digest, kept
 from benchmarks.streams.learners import Baseline, samples_of
 from benchmarks.streams.tables import Column, Measured
 from edge_runtime import EdgeRuntime
-from edge_runtime.prequential import evaluate
-from edge_runtime.recording import Run
+from edge_runtime.evaluation.prequential import evaluate
+from edge_runtime.evaluation.recording import Run
 
 VISITS, VISIT_ROWS = 20, 80
 SAMPLE_SECONDS = 1.0  # for rates per hour

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from edge_runtime.pack import key_hash
-from edge_runtime.wire.edge_messages import NONCE_BYTES, authorisation_text
+from edge_runtime.protocol.pack import key_hash
+from edge_runtime.protocol.wire.edge_messages import NONCE_BYTES, authorisation_text
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

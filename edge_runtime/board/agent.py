@@ -23,10 +23,10 @@ from edge_runtime.board.record import Now
 from edge_runtime.board.reporting import statistics
 from edge_runtime.board.uploads import Uploads
 from edge_runtime.errors import EdgeRuntimeError
-from edge_runtime.wire import edge_messages as edge
-from edge_runtime.wire.edge_messages import LabelWanted
-from edge_runtime.wire.server import Asked
-from edge_runtime.wire.smp import Answer, Rc, Refusal
+from edge_runtime.protocol.wire import edge_messages as edge
+from edge_runtime.protocol.wire.edge_messages import LabelWanted
+from edge_runtime.protocol.wire.server import Asked
+from edge_runtime.protocol.wire.smp import Answer, Rc, Refusal
 
 FRAMING_BYTES: Final = 4
 MAX_WAIT_S: Final = 10.0

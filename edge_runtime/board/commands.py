@@ -14,11 +14,11 @@ from edge_runtime import __version__
 from edge_runtime.board.access import PERMISSION_S
 from edge_runtime.board.record import Now
 from edge_runtime.board.reporting import agent_status, fit_status, log_bytes
-from edge_runtime.wire import edge_messages as edge
-from edge_runtime.wire import messages as standard
-from edge_runtime.wire.edge_messages import LabelRefused
-from edge_runtime.wire.server import Asked
-from edge_runtime.wire.smp import Answer, Group, Message, Rc, Refusal
+from edge_runtime.protocol.wire import edge_messages as edge
+from edge_runtime.protocol.wire import messages as standard
+from edge_runtime.protocol.wire.edge_messages import LabelRefused
+from edge_runtime.protocol.wire.server import Asked
+from edge_runtime.protocol.wire.smp import Answer, Group, Message, Rc, Refusal
 
 if TYPE_CHECKING:
     from edge_runtime.board.agent import Agent, Line

@@ -16,16 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from edge_runtime import snapshot, state
+from edge_runtime import snapshot
 from edge_runtime.classes import indices_of
-from edge_runtime.encoders import Encoder
 from edge_runtime.errors import LabelError, StateError
-from edge_runtime.pack.errors import PackError
-from edge_runtime.pack.manifest import STATE
-from edge_runtime.pack.opening import open_packed_encoder
-from edge_runtime.pack.verify import ModelPack, read_pack
+from edge_runtime.inputs.encoders import Encoder
 from edge_runtime.policy import PolicySettings
+from edge_runtime.protocol.pack.errors import PackError
+from edge_runtime.protocol.pack.manifest import STATE
+from edge_runtime.protocol.pack.opening import open_packed_encoder
+from edge_runtime.protocol.pack.verify import ModelPack, read_pack
 from edge_runtime.runtime import EdgeRuntime
+from edge_runtime.state import generations
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def open_deployment(
 
 def has_state(directory: Path) -> bool:
     """Whether anything was ever saved there."""
-    return directory.is_dir() and bool(state.numbers(directory))
+    return directory.is_dir() and bool(generations.numbers(directory))
 
 
 def _set_aside(learned: Path, error: StateError) -> str:
@@ -113,8 +114,8 @@ def _set_aside(learned: Path, error: StateError) -> str:
 
 def _carry(old: Path, new: Path, encoder: Encoder, pack: ModelPack) -> EdgeRuntime:
     _load(old, encoder, pack)  # read by the code that will use it, before anything is copied
-    saved = state.load(old)
-    state.save(new, saved.header, saved.arrays)
+    saved = generations.load(old)
+    generations.save(new, saved.header, saved.arrays)
     return _load(new, encoder, pack)
 
 
@@ -123,11 +124,11 @@ def _bring_state(learned: Path, encoder: Encoder, pack: ModelPack, file: BinaryI
     if STATE not in pack.members:
         return
     try:
-        header, arrays = state.from_bytes(pack.read(file, STATE))
+        header, arrays = generations.from_bytes(pack.read(file, STATE))
         snapshot.check(header, encoder)
     except StateError as error:
         raise PackError("manifest", f"the learned state in the pack: {error}") from error
-    state.save(learned, header, arrays)
+    generations.save(learned, header, arrays)
 
 
 def _policy(pack: ModelPack) -> PolicySettings:

@@ -46,7 +46,9 @@ LIBRARIES: Final = (
     "ai_edge_litert.interpreter",
     "tflite_runtime.interpreter",
 )
-ENCODER: Final = "from edge_runtime.encoders import open_encoder; open_encoder({path!r}, lean=True)"
+ENCODER: Final = (
+    "from edge_runtime.inputs.encoders import open_encoder; open_encoder({path!r}, lean=True)"
+)
 MAX_ENCODERS: Final = 4
 BACKENDS: Final = ("litert", "onnxruntime", "tflite-runtime")
 Verdict = Literal["ok", "warn", "fail"]
@@ -98,7 +100,7 @@ def _memory(state: Path) -> Iterator[Finding]:
 
 
 def _backends() -> Iterator[Finding]:
-    from edge_runtime.encoders.probe import probe_backend
+    from edge_runtime.inputs.encoders.probe import probe_backend
 
     results = [probe_backend(name) for name in BACKENDS]
     some_work = any(result.ok for result in results)
@@ -114,7 +116,7 @@ def _backends() -> Iterator[Finding]:
 def _accelerators() -> Finding:
     """What `open_encoder` may be told besides the CPU."""
     child = _child(
-        "import json; from edge_runtime.encoders.accelerators import found;"
+        "import json; from edge_runtime.inputs.encoders.accelerators import found;"
         " print(json.dumps(found()))"
     )
     if child.returncode:

@@ -10,7 +10,7 @@ import zlib
 from typing import BinaryIO, Final
 
 from edge_runtime.board.files import NAME, Files
-from edge_runtime.wire.messages import (
+from edge_runtime.protocol.wire.messages import (
     FileAnswer,
     FileHashAnswer,
     FileHashRequest,
@@ -18,7 +18,7 @@ from edge_runtime.wire.messages import (
     FileStatusAnswer,
     FileStatusRequest,
 )
-from edge_runtime.wire.smp import Answer, Group, Rc, Refusal
+from edge_runtime.protocol.wire.smp import Answer, Group, Rc, Refusal
 
 # Zephyr's ``fs_mgmt_err_code_t``.
 INVALID_NAME: Final = Refusal(2, Group.FS)

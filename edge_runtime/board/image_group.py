@@ -15,9 +15,9 @@ from edge_runtime.board.deployer import Deployer
 from edge_runtime.board.files import Files
 from edge_runtime.board.record import AT_REST, Deployment, Now, Phase, StoreError
 from edge_runtime.board.uploads import Uploads
-from edge_runtime.pack import PackError, Version
-from edge_runtime.pack.container import MAX_PACK_BYTES
-from edge_runtime.wire.messages import (
+from edge_runtime.protocol.pack import PackError, Version
+from edge_runtime.protocol.pack.container import MAX_PACK_BYTES
+from edge_runtime.protocol.wire.messages import (
     ImageEntry,
     ImageEraseAnswer,
     ImageEraseRequest,
@@ -27,8 +27,8 @@ from edge_runtime.wire.messages import (
     SetImageStateAnswer,
     SetImageStateRequest,
 )
-from edge_runtime.wire.smp import Answer, Group, Rc, Refusal
-from edge_runtime.wire.upload import NO_UPLOAD
+from edge_runtime.protocol.wire.smp import Answer, Group, Rc, Refusal
+from edge_runtime.protocol.wire.upload import NO_UPLOAD
 
 # Zephyr's ``img_mgmt_err_code_t``.
 HASH_NOT_FOUND: Final = Refusal(8, Group.IMAGE)

@@ -23,8 +23,15 @@ from edge_runtime.board import record as records
 from edge_runtime.board.files import Files
 from edge_runtime.board.record import Deployment, Installed, Now, Phase, Record, StoreError
 from edge_runtime.board.selftest import MEMORY_BYTES, Places, TestRequest, Verdict, run_self_test
-from edge_runtime.pack import BoardFacts, ModelPack, PackError, Version, check_board, read_pack
-from edge_runtime.pack.verify import counter_key
+from edge_runtime.protocol.pack import (
+    BoardFacts,
+    ModelPack,
+    PackError,
+    Version,
+    check_board,
+    read_pack,
+)
+from edge_runtime.protocol.pack.verify import counter_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final, TypeVar
 
-from edge_runtime.wire import cbor
-from edge_runtime.wire.edge_messages import (
+from edge_runtime.protocol.wire import cbor
+from edge_runtime.protocol.wire.edge_messages import (
     EventEntry,
     EventsAnswer,
     LabelRequestsAnswer,

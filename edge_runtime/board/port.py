@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import serial
 
-from edge_runtime.wire.server import Server
+from edge_runtime.protocol.wire.server import Server
 
 RETRY_S: Final = 0.5
 READ_BYTES: Final = 4096

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_runtime import __version__
 from edge_runtime.board.record import Deployment, Now, Record
-from edge_runtime.wire import cbor
-from edge_runtime.wire.edge_messages import StatusAnswer
+from edge_runtime.protocol.wire import cbor
+from edge_runtime.protocol.wire.edge_messages import StatusAnswer
 
 if TYPE_CHECKING:
     from edge_runtime.board.agent import Agent, Line

@@ -198,9 +198,9 @@ def _try(request: dict[str, Any]) -> dict[str, Any]:
 
 def _canaries(place: Place) -> tuple[Any, Sequence[Any]] | None:
     """Of the head if it has some, else of the model; shape and dtype checked before reading."""
-    from edge_runtime.pack.canaries import read_canaries
-    from edge_runtime.pack.manifest import CANARIES
-    from edge_runtime.pack.verify import read_pack
+    from edge_runtime.protocol.pack.canaries import read_canaries
+    from edge_runtime.protocol.pack.manifest import CANARIES
+    from edge_runtime.protocol.pack.verify import read_pack
 
     for path in (place.head, place.model):
         if path is None:

@@ -15,7 +15,6 @@ from typing import Any, Final, cast, get_args
 
 import numpy as np
 
-from edge_runtime import state
 from edge_runtime.board.capture import MAX_CAPTURED, Captured, CommandError
 from edge_runtime.board.files import Files
 from edge_runtime.board.wear import BYTES_PER_HOUR, SAVE_S, SavePlan
@@ -23,6 +22,7 @@ from edge_runtime.errors import EdgeRuntimeError, LabelError
 from edge_runtime.persistence import UndoTo
 from edge_runtime.records import Event, Label, Prediction
 from edge_runtime.runtime import EdgeRuntime
+from edge_runtime.state import generations
 
 MAX_NEWS: Final = 1000  # rows, events: what is not fetched in time is counted as lost
 
@@ -203,8 +203,8 @@ class RuntimeService:
         return {"name": name, "len": len(data), "sha": hashlib.sha256(data).hexdigest()}
 
     def _newest(self) -> bytes:
-        saved = state.load(self._learned)
-        return state.path_of(self._learned, saved.number).read_bytes()
+        saved = generations.load(self._learned)
+        return generations.path_of(self._learned, saved.number).read_bytes()
 
     def _share(self, name: str, data: bytes) -> None:
         """A file for hosts: whole or not there; it need not survive a power cut."""
@@ -233,11 +233,11 @@ class RuntimeService:
             self.say("unsaved", f"learned state cannot be saved, trying again: {error}")
 
     def _newest_bytes(self) -> int:
-        generations = self._generations()
-        return state.path_of(self._learned, generations[-1]).stat().st_size if generations else 0
+        kept = self._generations()
+        return generations.path_of(self._learned, kept[-1]).stat().st_size if kept else 0
 
     def _generations(self) -> list[int]:
-        return state.numbers(self._learned) if self._learned.is_dir() else []
+        return generations.numbers(self._learned) if self._learned.is_dir() else []
 
     # -- news -------------------------------------------------------------------------------
 

@@ -30,8 +30,8 @@ from edge_runtime.board.notify import Notifier
 from edge_runtime.board.port import Port
 from edge_runtime.board.record import Now
 from edge_runtime.errors import EdgeRuntimeError
-from edge_runtime.wire.framing import FrameError
-from edge_runtime.wire.server import Asked
+from edge_runtime.protocol.wire.framing import FrameError
+from edge_runtime.protocol.wire.server import Asked
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

@@ -143,12 +143,12 @@ class Run:
 
     def save(self) -> int:
         """Write a generation, if there is anything to keep; return its bytes."""
-        from edge_runtime import state
+        from edge_runtime.state import generations
 
         if self._learned is None or not self._runtime.slots:
             return 0
         number = self._runtime.save(self._learned)
-        return state.path_of(self._learned, number).stat().st_size
+        return generations.path_of(self._learned, number).stat().st_size
 
     def _tend(self, now_s: float) -> None:
         if not self._plan.is_due(now_s):

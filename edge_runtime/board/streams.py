@@ -17,8 +17,8 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from edge_runtime import stream as sources
 from edge_runtime.errors import StreamError
+from edge_runtime.inputs import sources
 
 
 def open_stream(spec: str, *, repeat: bool = False) -> Iterator[Any] | None:

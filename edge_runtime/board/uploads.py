@@ -10,9 +10,9 @@ import re
 from typing import Final
 
 from edge_runtime.board.files import Files
-from edge_runtime.pack.container import MAX_PACK_BYTES
-from edge_runtime.pack.errors import PackError
-from edge_runtime.pack.windows import sha256, size_of
+from edge_runtime.protocol.pack.container import MAX_PACK_BYTES
+from edge_runtime.protocol.pack.errors import PackError
+from edge_runtime.protocol.pack.windows import sha256, size_of
 
 PREFIX: Final = "upload-"
 HEX_DIGEST: Final = re.compile(r"[0-9a-f]{64}")

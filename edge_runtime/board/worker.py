@@ -145,7 +145,7 @@ def _serve(order: Order, channel: Channel, inbox: Inbox) -> int:
     from edge_runtime.board.files import Files
     from edge_runtime.board.service import RuntimeService, ServiceSettings
     from edge_runtime.board.streams import is_live, open_stream
-    from edge_runtime.encoders.accelerators import AcceleratorWarning
+    from edge_runtime.inputs.encoders.accelerators import AcceleratorWarning
 
     profile = PROFILES[order.profile]
     trouble = profile.apply()

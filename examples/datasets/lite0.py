@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime import open_encoder
-from edge_runtime.encoders.base import Encoder
+from edge_runtime.inputs.encoders.base import Encoder
 from examples.datasets.archives import LITE0_WEIGHTS, cache_dir, fetch
 from firmware_tools.encoder_tools.efficientnet_lite0 import IMAGE_SIZE, convert_lite0, preprocess
 

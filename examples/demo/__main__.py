@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from edge_runtime import EdgeRuntime
-from edge_runtime.prequential import evaluate
+from edge_runtime.evaluation.prequential import evaluate
 from examples.datasets.lite0 import open_lite0
 from examples.demo.cable import run_cable
 from examples.demo.show import Progress, costs, table

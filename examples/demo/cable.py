@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime import EdgeRuntime, open_encoder
-from edge_runtime.pack.manifest import Preprocessing
-from edge_runtime.pack.opening import prepare
+from edge_runtime.protocol.pack.manifest import Preprocessing
+from edge_runtime.protocol.pack.opening import prepare
 from examples.datasets import digits
 from examples.datasets.archives import PROJECT, cache_dir
 from examples.datasets.lite0 import IMAGE_SIZE, lite0_path

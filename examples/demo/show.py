@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from edge_runtime import EdgeRuntime, Prediction
-from edge_runtime.recording import LoggedEvent, Run
+from edge_runtime.evaluation.recording import LoggedEvent, Run
 
 QUIET = ("strange", "label_wanted")  # too many to print one by one: they are counted
 
@@ -27,7 +27,7 @@ class Progress:
         events: Sequence[LoggedEvent],
         seconds: float | None,
     ) -> None:
-        """Take notice of one step of `edge_runtime.prequential.evaluate`."""
+        """Take notice of one step of `edge_runtime.evaluation.prequential.evaluate`."""
         if self._domains[index] != self._domain:
             self._seen = self._strange = self._asked = 0
             self._domain = self._domains[index]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from adaptors import Conv1d, TargetProjectionNetwork
 from adaptors.normalise import EPSILON
 from edge_runtime import open_encoder
-from edge_runtime.encoders.base import Encoder
+from edge_runtime.inputs.encoders.base import Encoder
 from examples.datasets import hapt
 from examples.datasets.archives import cache_dir
 from firmware_tools.files import write_atomically

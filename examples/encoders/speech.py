@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from edge_runtime import open_encoder
-from edge_runtime.encoders.base import Encoder, Floats, InputSpec, check_batch
-from edge_runtime.encoders.probe import MODULES, first_working
+from edge_runtime.inputs.encoders.base import Encoder, Floats, InputSpec, check_batch
+from edge_runtime.inputs.encoders.probe import MODULES, first_working
 from examples.datasets.archives import SPEECH, cache_dir, fetch
 from examples.datasets.members import from_zip
 from firmware_tools.encoder_tools.taps import expose_taps

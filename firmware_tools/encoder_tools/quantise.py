@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.encoders import open_encoder
-from edge_runtime.encoders.base import Floats, check_batch
-from edge_runtime.encoders.opening import read_model
 from edge_runtime.errors import BackendError, EncoderError
+from edge_runtime.inputs.encoders import open_encoder
+from edge_runtime.inputs.encoders.base import Floats, check_batch
+from edge_runtime.inputs.encoders.opening import read_model
 from firmware_tools.files import write_atomically
 
 

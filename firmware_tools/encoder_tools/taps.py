@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from edge_runtime.encoders.opening import read_model
 from edge_runtime.errors import EncoderError, UnknownTapError
+from edge_runtime.inputs.encoders.opening import read_model
 from firmware_tools.encoder_tools import onnx_taps, tflite_taps
 from firmware_tools.files import write_atomically
 

@@ -19,15 +19,16 @@ from tests.arm.debian import PROJECT, Unavailable
 from tests.arm.roots import BOARDS, Root, make, named
 
 SUITE = (
-    "hdc", "adaptors", "edge_runtime", "tests/hdc", "tests/adaptors", "tests/wire", "tests/packs",
-    "tests/encoders", "tests/board", "tests/test_same_bits.py", "tests/test_state.py",
-    "tests/test_journal.py", "tests/test_policy.py", "tests/test_runtime.py",
+    "hdc", "adaptors", "edge_runtime", "tests/hdc", "tests/adaptors", "tests/protocol",
+    "tests/inputs", "tests/state", "tests/board", "tests/test_same_bits.py",
+    "tests/test_policy.py", "tests/test_runtime.py",
     "tests/test_canary.py", "tests/test_evidence.py", "tests/test_forgetting.py",
-    "tests/test_parts.py", "tests/test_recording.py", "tests/test_sensors.py",
-    "tests/test_stream.py", "tests/test_undoing.py", "tests/test_figures.py",
+    "tests/test_parts.py", "tests/test_undoing.py", "tests/evaluation/test_recording.py",
+    "tests/evaluation/test_figures.py",
 )  # fmt: skip
 # An older core has fewer instructions: a wheel that uses more than there are dies here.
-OLD_CORE, SHORT = "cortex-a53", ("tests/test_same_bits.py", "tests/encoders/test_open_encoder.py")
+OLD_CORE = "cortex-a53"
+SHORT = ("tests/test_same_bits.py", "tests/inputs/encoders/test_open_encoder.py")
 PYTEST = (
     "-m", "pytest", "-p", "tests.arm.left_out", "-p", "no:cacheprovider", "-m", "not slow", "-q",
     "--hypothesis-profile=emulated", "--timeout", "300", "-r", "fEs",

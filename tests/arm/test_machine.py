@@ -19,7 +19,7 @@ import pytest
 from tests.arm import machine
 from tests.arm.debian import PROJECT, Unavailable
 from tests.cable.live import make_packs
-from tests.packs.conftest import workshop  # noqa: F401 - a fixture
+from tests.protocol.packs.conftest import workshop  # noqa: F401 - a fixture
 
 pytestmark = [
     pytest.mark.slow,

@@ -16,20 +16,24 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper
 
-from edge_runtime import state
-from edge_runtime.encoders import open_encoder
-from edge_runtime.pack import Version, read_pack
-from edge_runtime.pack.container import write_image
-from edge_runtime.pack.manifest import STATE, Manifest
-from edge_runtime.pack.writing import write_pack
+from edge_runtime.inputs.encoders import open_encoder
+from edge_runtime.protocol.pack import Version, read_pack
+from edge_runtime.protocol.pack.container import write_image
+from edge_runtime.protocol.pack.manifest import STATE, Manifest
+from edge_runtime.protocol.pack.writing import write_pack
+from edge_runtime.protocol.wire.edge_messages import MetricsRequest
+from edge_runtime.protocol.wire.messages import (
+    ImageStateRequest,
+    ResetRequest,
+    SetImageStateRequest,
+)
+from edge_runtime.protocol.wire.smp import Refusal
 from edge_runtime.runtime import EdgeRuntime
-from edge_runtime.wire.edge_messages import MetricsRequest
-from edge_runtime.wire.messages import ImageStateRequest, ResetRequest, SetImageStateRequest
-from edge_runtime.wire.smp import Refusal
+from edge_runtime.state import generations
 from firmware_tools.packing import Ingredients, head_payload, model_payload
 from tests.board.host import AgentProcess
-from tests.encoders.models import onnx_model
-from tests.packs.making import KEY
+from tests.inputs.encoders.models import onnx_model
+from tests.protocol.packs.making import KEY
 
 WIDTH = 4
 LABELS = ["low", "high"]
@@ -165,7 +169,7 @@ class BadWorkshop:
         """A model whose encoder is these bytes; its manifest says what it would be."""
         from dataclasses import replace
 
-        from tests.packs import making
+        from tests.protocol.packs import making
 
         try:
             (self.directory / "bad.onnx").write_bytes(data)
@@ -188,7 +192,7 @@ class BadWorkshop:
 
     def _damaged(self, version):
         entry = read_pack(io.BytesIO(self.good), None).manifest.encoder
-        content = state.to_bytes({"kind": "other", "number": version}, {})
+        content = generations.to_bytes({"kind": "other", "number": version}, {})
         manifest = Manifest("head", "damaged", entry, {})
         version = Version.parse(version)
         return write_pack(manifest, {STATE: content}, KEY, version=version, security_counter=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adaptors import _backend
-from tests.packs.conftest import workshop
+from tests.protocol.packs.conftest import workshop
 
 __all__ = ["workshop"]
 

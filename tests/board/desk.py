@@ -14,15 +14,15 @@ from edge_runtime.board.journal import Journal
 from edge_runtime.board.record import Now
 from edge_runtime.board.selftest import Places, Verdict
 from edge_runtime.board.worker import Order
-from edge_runtime.wire.framing import Framing
-from edge_runtime.wire.messages import (
+from edge_runtime.protocol.wire.framing import Framing
+from edge_runtime.protocol.wire.messages import (
     ImageStateRequest,
     ImageUploadRequest,
     ResetRequest,
     SetImageStateRequest,
 )
-from edge_runtime.wire.server import Asked
-from edge_runtime.wire.smp import Header, Refusal, parse_request, request_bytes
+from edge_runtime.protocol.wire.server import Asked
+from edge_runtime.protocol.wire.smp import Header, Refusal, parse_request, request_bytes
 
 ORDER = Order(Places("", None, "", ""), shared="")
 

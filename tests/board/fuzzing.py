@@ -19,21 +19,21 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_runtime import state
 from edge_runtime.board import record as records
 from edge_runtime.board.channel import Channel, ChannelError
 from edge_runtime.board.record import StoreError
 from edge_runtime.errors import StateError
-from edge_runtime.pack import PackError, read_pack
-from edge_runtime.pack.canaries import read_canaries, write_canaries
-from edge_runtime.wire import cbor
-from edge_runtime.wire.framing import Framing, encode
-from edge_runtime.wire.receiver import Receiver
-from edge_runtime.wire.server import Asked, Server
-from edge_runtime.wire.smp import WireError, parse_answer, parse_request
+from edge_runtime.protocol.pack import PackError, read_pack
+from edge_runtime.protocol.pack.canaries import read_canaries, write_canaries
+from edge_runtime.protocol.wire import cbor
+from edge_runtime.protocol.wire.framing import Framing, encode
+from edge_runtime.protocol.wire.receiver import Receiver
+from edge_runtime.protocol.wire.server import Asked, Server
+from edge_runtime.protocol.wire.smp import WireError, parse_answer, parse_request
+from edge_runtime.state import generations
 from tests.board.desk import Desk
-from tests.packs import making
-from tests.wire.test_fuzz import GOLDEN, mutated
+from tests.protocol.packs import making
+from tests.protocol.wire.test_fuzz import GOLDEN, mutated
 
 BUF_SIZE = 1024
 # Python's allocator may keep some; a leak of ten bytes an input would be seen.
@@ -123,15 +123,15 @@ class Learned:
 
     def __init__(self):
         arrays = {"0/mean": np.arange(6.0), "0/counts": np.arange(3)}
-        whole = state.to_bytes({"kind": "x", "slots": [{"number": 0}]}, arrays)
-        self.examples = (whole, whole[: -state.DIGEST_BYTES])
+        whole = generations.to_bytes({"kind": "x", "slots": [{"number": 0}]}, arrays)
+        self.examples = (whole, whole[: -generations.DIGEST_BYTES])
 
     def read(self, data):
         from hashlib import sha256
 
         for each in (data, data + sha256(data).digest()):
             try:
-                state.from_bytes(each)
+                generations.from_bytes(each)
             except StateError:
                 continue
 

@@ -11,22 +11,22 @@ import sys
 import time
 import tty
 
-from edge_runtime.wire.client import Answered, Client, GaveUp
-from edge_runtime.wire.edge_messages import (
+from edge_runtime.protocol.wire.client import Answered, Client, GaveUp
+from edge_runtime.protocol.wire.edge_messages import (
     AuthoriseRequest,
     ChallengeRequest,
     StatusRequest,
     authorisation_text,
 )
-from edge_runtime.wire.framing import Framing, Text
-from edge_runtime.wire.messages import (
+from edge_runtime.protocol.wire.framing import Framing, Text
+from edge_runtime.protocol.wire.messages import (
     EchoRequest,
     ImageStateRequest,
     ResetRequest,
     SetImageStateRequest,
 )
-from edge_runtime.wire.smp import Refusal
-from edge_runtime.wire.upload import Upload, UploadState
+from edge_runtime.protocol.wire.smp import Refusal
+from edge_runtime.protocol.wire.upload import Upload, UploadState
 
 START_S = 30.0
 # One that outlived its test would wait for a terminal of the same name to return.

@@ -16,14 +16,18 @@ import threading
 from collections import Counter
 from pathlib import Path
 
-from edge_runtime import state
 from edge_runtime.board.files import Files
 from edge_runtime.board.images import BoardLimits, ImageStore
-from edge_runtime.pack import read_pack
-from edge_runtime.wire import edge_messages as edge
-from edge_runtime.wire.messages import ImageStateRequest, ResetRequest, SetImageStateRequest
-from edge_runtime.wire.smp import Refusal
-from edge_runtime.wire.upload import UploadState
+from edge_runtime.protocol.pack import read_pack
+from edge_runtime.protocol.wire import edge_messages as edge
+from edge_runtime.protocol.wire.messages import (
+    ImageStateRequest,
+    ResetRequest,
+    SetImageStateRequest,
+)
+from edge_runtime.protocol.wire.smp import Refusal
+from edge_runtime.protocol.wire.upload import UploadState
+from edge_runtime.state import generations
 from tests.board.bad_packs import BadWorkshop
 from tests.board.host import AgentGone, AgentProcess
 
@@ -113,7 +117,7 @@ def check(directory, life):
     assert active.model.version in life.packs
     with files.open(f"{active.model.id}.pack") as file:
         assert read_pack(file, None).id == active.model.id
-    learned = state.load(Path(store.places(active).learned))
+    learned = generations.load(Path(store.places(active).learned))
     assert learned.damaged == ()
     promised = life.saved.get(active.model.id[:12], 0)
     assert learned.number >= promised, f"generation {promised} was saved, {learned.number} is there"

@@ -9,16 +9,28 @@ import pytest
 
 from edge_runtime.board.record import Phase
 from edge_runtime.board.selftest import Verdict
-from edge_runtime.pack import key_hash
-from edge_runtime.pack.manifest import Requirements
-from edge_runtime.wire import edge_messages as edge
-from edge_runtime.wire import messages as standard
-from edge_runtime.wire.messages import ImageUploadRequest, ResetRequest, SetImageStateRequest
-from edge_runtime.wire.smp import Group, Header, Op, Rc, Refusal, answer_bytes, message_classes
-from edge_runtime.wire.upload import NO_UPLOAD
+from edge_runtime.protocol.pack import key_hash
+from edge_runtime.protocol.pack.manifest import Requirements
+from edge_runtime.protocol.wire import edge_messages as edge
+from edge_runtime.protocol.wire import messages as standard
+from edge_runtime.protocol.wire.messages import (
+    ImageUploadRequest,
+    ResetRequest,
+    SetImageStateRequest,
+)
+from edge_runtime.protocol.wire.smp import (
+    Group,
+    Header,
+    Op,
+    Rc,
+    Refusal,
+    answer_bytes,
+    message_classes,
+)
+from edge_runtime.protocol.wire.upload import NO_UPLOAD
 from tests.board.desk import Desk
-from tests.packs import making
-from tests.packs.making import KEY, OTHER_KEY, PINNED
+from tests.protocol.packs import making
+from tests.protocol.packs.making import KEY, OTHER_KEY, PINNED
 
 YEAR_S = 365 * 86400.0
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.board.selftest import TestRequest, run_self_test
-from edge_runtime.encoders.probe import probe_backend
-from edge_runtime.wire import edge_messages as edge
-from edge_runtime.wire.messages import EchoRequest
+from edge_runtime.inputs.encoders.probe import probe_backend
+from edge_runtime.protocol.wire import edge_messages as edge
+from edge_runtime.protocol.wire.messages import EchoRequest
 from tests.board import kills
 from tests.board.bad_packs import BACK_S, BadWorkshop, try_bad
 

@@ -10,14 +10,14 @@ from dataclasses import replace
 
 import pytest
 
-from edge_runtime.pack import Version
-from edge_runtime.pack.archive import write_archive
-from edge_runtime.pack.container import write_image
-from edge_runtime.pack.manifest import Requirements
-from edge_runtime.wire.smp import Rc, Refusal
+from edge_runtime.protocol.pack import Version
+from edge_runtime.protocol.pack.archive import write_archive
+from edge_runtime.protocol.pack.container import write_image
+from edge_runtime.protocol.pack.manifest import Requirements
+from edge_runtime.protocol.wire.smp import Rc, Refusal
 from tests.board.desk import Desk
-from tests.packs import making
-from tests.packs.making import ENCODER, KEY, OTHER_KEY, PINNED, manifest_bytes
+from tests.protocol.packs import making
+from tests.protocol.packs.making import ENCODER, KEY, OTHER_KEY, PINNED, manifest_bytes
 
 
 def signed(payload, *, counter=5):

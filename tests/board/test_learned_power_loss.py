@@ -1,7 +1,7 @@
 """The power goes at every moment of saving learned state: the last promised generation is there.
 
-As for packs, `tests.packs.test_power_loss`: what was not synced may be lost, torn or zeroed, names
-may be kept or lost each by itself; and without any one sync the same test fails.
+As for packs, `tests.protocol.packs.test_power_loss`: what was not synced may be lost, torn or
+zeroed, names may be kept or lost each by itself; and without any one sync the same test fails.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_runtime import state
 from edge_runtime.errors import StateError
-from tests.packs.disk import disks_after
+from edge_runtime.state import generations
+from tests.protocol.packs.disk import disks_after
 
 N_SAVES = 8  # more than are kept, so that old ones are removed
 
 
 class Recorder:
-    """Stands in place of `os` in `state`, and writes down what happens to one directory."""
+    """Stands in place of `os` in `generations`, and writes down what happens to one directory."""
 
     def __init__(self, directory, skip=None):
         self.directory, self.skip = directory, skip
@@ -68,11 +68,11 @@ def record(directory, monkeypatch, skip=None):
     """Everything that happens to the disk while generations come and go."""
     recorder = Recorder(directory, skip)
     with monkeypatch.context() as patch:
-        patch.setattr(state, "os", recorder)
+        patch.setattr(generations, "os", recorder)
         patch.setattr(Path, "unlink", lambda path, missing_ok=False: recorder.unlink(path))
         for n in range(1, N_SAVES + 1):
             recorder.note(("begun", n))
-            state.save(directory, {"n": n}, {"x": np.full(50, n)})
+            generations.save(directory, {"n": n}, {"x": np.full(50, n)})
             recorder.note(("done", n))
     recorder.operations.append(("write", "other", b""))  # life goes on
     return recorder
@@ -98,14 +98,14 @@ def faults(operations, directory):
 
 def _fault(directory, done, begun):
     try:
-        saved = state.load(directory)
+        saved = generations.load(directory)
     except StateError as error:
         return [] if done == 0 else [f"after {done}: {error}"]
     if saved.number not in (done, begun) or saved.header["n"] != saved.number:
         return [f"after {done}: {saved.number} is loaded"]
     try:
         if done:
-            state.load(directory, at_most=state.FACTORY)
+            generations.load(directory, at_most=generations.FACTORY)
     except StateError as error:
         return [f"the state as delivered is gone: {error}"]
     return []
@@ -142,8 +142,8 @@ def test_the_name_of_a_new_directory_is_synced(tmp_path, monkeypatch):
         synced.append(Path(os.readlink(f"/proc/self/fd/{handle}")))
         real(handle)
 
-    monkeypatch.setattr(state.os, "fsync", spy)
-    state.save(tmp_path / "a" / "b", {}, {})
+    monkeypatch.setattr(generations.os, "fsync", spy)
+    generations.save(tmp_path / "a" / "b", {}, {})
     assert synced[:2] == [tmp_path, tmp_path / "a"]
     assert synced[-1] == tmp_path / "a" / "b"
-    assert state.load(tmp_path / "a" / "b").number == 1
+    assert generations.load(tmp_path / "a" / "b").number == 1

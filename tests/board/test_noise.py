@@ -10,10 +10,10 @@ import tracemalloc
 
 import pytest
 
-from edge_runtime.wire.framing import Framing, encode
-from edge_runtime.wire.messages import EchoAnswer, EchoRequest
-from edge_runtime.wire.server import Asked, Server
-from edge_runtime.wire.smp import request_bytes
+from edge_runtime.protocol.wire.framing import Framing, encode
+from edge_runtime.protocol.wire.messages import EchoAnswer, EchoRequest
+from edge_runtime.protocol.wire.server import Asked, Server
+from edge_runtime.protocol.wire.smp import request_bytes
 from firmware_tools.line import Cable
 from tests.board import fuzzing
 from tests.board.host import AgentProcess

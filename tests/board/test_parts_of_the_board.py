@@ -23,15 +23,15 @@ from edge_runtime.board.notify import Notifier
 from edge_runtime.board.port import Port, buf_size_for
 from edge_runtime.board.streams import open_stream
 from edge_runtime.errors import StreamError
-from edge_runtime.wire.edge_messages import LabelWanted, authorisation_text
-from edge_runtime.wire.messages import (
+from edge_runtime.protocol.wire.edge_messages import LabelWanted, authorisation_text
+from edge_runtime.protocol.wire.messages import (
     FileAnswer,
     FileHashRequest,
     FileRequest,
     FileStatusRequest,
 )
-from edge_runtime.wire.smp import Header, Op, Refusal, answer_bytes
-from tests.packs.making import KEY, OTHER_KEY, PINNED
+from edge_runtime.protocol.wire.smp import Header, Op, Refusal, answer_bytes
+from tests.protocol.packs.making import KEY, OTHER_KEY, PINNED
 
 # -- channel -----------------------------------------------------------------------------------
 
@@ -156,7 +156,7 @@ def signed(nonce, board="pi", key=KEY):
 
 
 def key_digest(key):
-    from edge_runtime.pack import key_hash
+    from edge_runtime.protocol.pack import key_hash
 
     return bytes.fromhex(key_hash(key.public_key()))
 

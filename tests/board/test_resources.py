@@ -12,7 +12,7 @@ import pytest
 
 from edge_runtime.board.__main__ import main
 from edge_runtime.board.serving import AgentError, load_keys, lock
-from edge_runtime.wire.messages import EchoRequest
+from edge_runtime.protocol.wire.messages import EchoRequest
 from tests.board.host import AgentProcess, Host
 
 

@@ -8,10 +8,10 @@ import json
 import numpy as np
 import pytest
 
-from edge_runtime.wire import edge_messages as edge
-from edge_runtime.wire.messages import FileHashRequest, FileRequest, ImageStateRequest
+from edge_runtime.protocol.wire import edge_messages as edge
+from edge_runtime.protocol.wire.messages import FileHashRequest, FileRequest, ImageStateRequest
 from tests.board.host import AgentProcess
-from tests.packs.conftest import samples
+from tests.protocol.packs.conftest import samples
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import json
 import numpy as np
 import pytest
 
-from edge_runtime import state
 from edge_runtime.board.capture import MAX_CAPTURED
 from edge_runtime.board.files import Files
 from edge_runtime.board.service import MAX_NEWS, RuntimeService, ServiceSettings
+from edge_runtime.inputs.sources import BadSample
 from edge_runtime.records import Event
 from edge_runtime.runtime import EdgeRuntime
-from edge_runtime.stream import BadSample
+from edge_runtime.state import generations
 from tests.scripted import ScriptedRuntime
 
 
@@ -119,7 +119,7 @@ def test_learned_state_is_pulled_whole(bench):
     data = (bench.shared / answer["name"]).read_bytes()
     assert hashlib.sha256(data).hexdigest() == answer["sha"]
     assert len(data) == answer["len"]
-    header, _ = state.from_bytes(data)
+    header, _ = generations.from_bytes(data)
     assert header["progress"]["counters"]["labels"] == 20
     for what in ("", "../secret", "sample-", "sample-x", "sample-99999999999999999999"):
         assert "error" in bench.do("pull", what=what)
@@ -161,12 +161,12 @@ def test_what_is_captured_is_bounded(tmp_path):
 
 def test_a_disk_that_is_full_is_reported_and_tried_again(bench, monkeypatch):
     bench.learn()
-    real = state.os.replace
+    real = generations.os.replace
 
     def full(old, new):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(state.os, "replace", full)
+    monkeypatch.setattr(generations.os, "replace", full)
     bench.tend(31.0)
     event = bench.service.news()["events"][-1]
     assert event["kind"] == "unsaved"
@@ -174,7 +174,7 @@ def test_a_disk_that_is_full_is_reported_and_tried_again(bench, monkeypatch):
     assert "No space left" in bench.do("pull", what="state")["error"]
     assert bench.service.status()["unsaved"]
     assert bench.service.status()["counters"]["labels"] == 20  # nothing is lost
-    monkeypatch.setattr(state.os, "replace", real)
+    monkeypatch.setattr(generations.os, "replace", real)
     bench.tend(11.0)
     assert bench.service.status()["generations"] == [1]
 

@@ -14,9 +14,9 @@ from edge_runtime.board import unit
 from edge_runtime.board.__main__ import main
 from edge_runtime.board.unit import InstallError, Service, unit_text
 from firmware_tools.encoder_tools.onnx_writer import onnx_bytes
-from tests.encoders.models import small_network
-from tests.packs.conftest import samples
-from tests.packs.making import KEY
+from tests.inputs.encoders.models import small_network
+from tests.protocol.packs.conftest import samples
+from tests.protocol.packs.making import KEY
 
 
 def tree(root):

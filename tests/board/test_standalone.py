@@ -19,12 +19,12 @@ from edge_runtime.board import standalone
 from edge_runtime.board.__main__ import main
 from edge_runtime.board.inbox import Inbox
 from edge_runtime.board.label_lines import LabelLines
-from edge_runtime.encoders import open_encoder
 from edge_runtime.errors import BudgetError, StreamError
-from edge_runtime.pack.opening import prepare
+from edge_runtime.inputs.encoders import open_encoder
+from edge_runtime.protocol.pack.opening import prepare
 from edge_runtime.runtime import EdgeRuntime
 from tests.board.test_label_lines import line, wait_for_the_reader
-from tests.packs.conftest import RAW, samples
+from tests.protocol.packs.conftest import RAW, samples
 
 N = 20
 

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from edge_runtime.pack import key_hash
-from edge_runtime.wire import edge_messages as edge
-from edge_runtime.wire import messages as standard
-from edge_runtime.wire.server import Asked, Server
-from edge_runtime.wire.smp import Answer, Group, Rc, Refusal
-from edge_runtime.wire.upload import NO_UPLOAD
+from edge_runtime.protocol.pack import key_hash
+from edge_runtime.protocol.wire import edge_messages as edge
+from edge_runtime.protocol.wire import messages as standard
+from edge_runtime.protocol.wire.server import Asked, Server
+from edge_runtime.protocol.wire.smp import Answer, Group, Rc, Refusal
+from edge_runtime.protocol.wire.upload import NO_UPLOAD
 from firmware_tools.errors import NoLinkError
 from firmware_tools.line import Cable
 from firmware_tools.push import open_pack_bytes

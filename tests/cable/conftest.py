@@ -8,7 +8,7 @@ from firmware_tools import link_options
 from firmware_tools.__main__ import main
 from firmware_tools.link import Link
 from tests.cable.board import World
-from tests.packs.conftest import workshop  # noqa: F401  a fixture here too
+from tests.protocol.packs.conftest import workshop  # noqa: F401  a fixture here too
 
 
 @pytest.fixture

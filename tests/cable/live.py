@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.packs.conftest import Workshop, samples
-from tests.packs.making import KEY
+from tests.protocol.packs.conftest import Workshop, samples
+from tests.protocol.packs.making import KEY
 
 READY_S = 60
 

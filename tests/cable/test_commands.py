@@ -8,11 +8,11 @@ import urllib.request
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from edge_runtime.wire.edge_messages import LabelWanted, PullAnswer
+from edge_runtime.protocol.wire.edge_messages import LabelWanted, PullAnswer
 from firmware_tools import push
 from firmware_tools.exposition import METRICS, PrometheusServer, read_log
 from firmware_tools.watching import Figures
-from tests.packs import making
+from tests.protocol.packs import making
 
 OK, FAILED, USAGE, NO_LINK, REFUSED = range(5)
 

@@ -2,16 +2,16 @@
 
 import pytest
 
-from edge_runtime.wire.edge_messages import LabelEntry, LabelsRequest
-from edge_runtime.wire.framing import Framing
-from edge_runtime.wire.messages import EchoAnswer, EchoRequest
-from edge_runtime.wire.smp import Rc, Refusal
-from edge_runtime.wire.upload import UploadState
+from edge_runtime.protocol.wire.edge_messages import LabelEntry, LabelsRequest
+from edge_runtime.protocol.wire.framing import Framing
+from edge_runtime.protocol.wire.messages import EchoAnswer, EchoRequest
+from edge_runtime.protocol.wire.smp import Rc, Refusal
+from edge_runtime.protocol.wire.upload import UploadState
 from firmware_tools import labels
 from firmware_tools.errors import NoLinkError, RefusedError
 from firmware_tools.link import Link
 from tests.cable.board import MemoryBoard, World
-from tests.packs import making
+from tests.protocol.packs import making
 
 
 def open_link(world, **options):

@@ -9,16 +9,16 @@ import time
 
 import pytest
 
-from edge_runtime.wire.framing import Framing
-from edge_runtime.wire.messages import EchoAnswer, EchoRequest
-from edge_runtime.wire.upload import UploadState
+from edge_runtime.protocol.wire.framing import Framing
+from edge_runtime.protocol.wire.messages import EchoAnswer, EchoRequest
+from edge_runtime.protocol.wire.upload import UploadState
 from firmware_tools.errors import NoLinkError
 from firmware_tools.line import Cable, Noise
 from firmware_tools.link import Link
 from firmware_tools.ports import PortInfo, SerialPort, find_port
 from firmware_tools.relay import Relay
 from tests.cable.board import MemoryBoard
-from tests.packs import making
+from tests.protocol.packs import making
 
 IMAGE = making.model(extra={"LICENCES": bytes(range(256)) * 200})
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from firmware_tools import monitor_commands
-from tests.packs import making
+from tests.protocol.packs import making
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "edgectl.txt"
 

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from deploy.deb import build_backend, build_runtime
 from edge_runtime import EdgeRuntime, open_encoder
-from edge_runtime.pack.container import Version, write_image
+from edge_runtime.protocol.pack.container import Version, write_image
 from firmware_tools.packing import Ingredients, model_payload
-from tests.encoders.models import SMALL_TFLITE, images
+from tests.inputs.encoders.models import SMALL_TFLITE, images
 from tests.install.root import Root, fetch_wheels, runnable, skip_without_tools, wheel_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]

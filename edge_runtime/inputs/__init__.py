@@ -1,0 +1,1 @@
+"""Sources, encoders, preprocessing and sensor health: raw samples in, features out."""

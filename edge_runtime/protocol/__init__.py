@@ -1,0 +1,1 @@
+"""Bytes that host and board agree on: the wire and model packs."""

@@ -1,0 +1,1 @@
+"""Learned state on disk: generations, and the journal of labels that came since."""
