@@ -189,7 +189,7 @@ def test_a_full_disk_does_not_keep_a_slot_from_growing(tmp_path, monkeypatch) ->
     def full(*_: object, **__: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("edge_runtime.state.save", full)
+    monkeypatch.setattr("edge_runtime.state.generations.save", full)
     with pytest.warns(UserWarning, match="could not be saved"):
         _, events = live(runtime, 1, 250, 3)
     assert of_kind(events, "grown")
