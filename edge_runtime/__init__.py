@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edge_runtime.inputs.encoders import open_encoder
-    from edge_runtime.policy import PolicySettings
+    from edge_runtime.policy.settings import Settings
     from edge_runtime.records import Event, Prediction
     from edge_runtime.runtime import EdgeRuntime
 
-__all__ = ["EdgeRuntime", "Event", "PolicySettings", "Prediction", "open_encoder"]
+__all__ = ["EdgeRuntime", "Event", "Prediction", "Settings", "open_encoder"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "EdgeRuntime": "edge_runtime.runtime",
     "Event": "edge_runtime.records",
-    "PolicySettings": "edge_runtime.policy",
+    "Settings": "edge_runtime.policy.settings",
     "Prediction": "edge_runtime.records",
     "open_encoder": "edge_runtime.inputs.encoders",
 }

@@ -1,6 +1,8 @@
 """Raw samples to feature vectors: through the encoder, or as they are where there is none.
 
-A feature vector is the concatenation of all taps, in their order, the embedding last.
+A feature vector is the concatenation of all taps, in their order, the embedding last. What an
+encoder gives is float32; measures are float64, since a clock or a counter has more digits than
+float32 holds.
 """
 
 from __future__ import annotations
@@ -14,15 +16,17 @@ import numpy.typing as npt
 from edge_runtime.errors import SampleError
 from edge_runtime.inputs.encoders.base import Encoder
 
-Matrix = npt.NDArray[np.float32]
+Matrix = npt.NDArray[Any]
+# Squares of larger numbers, and sums of them, would leave float64's range behind.
+LARGEST = 3e38
 
 
 class FeatureReader:
-    """Turns samples into float32 rows, and refuses those that cannot be turned.
+    """Turns samples into rows of numbers, and refuses those that cannot be turned.
 
     Without an encoder the first sample decides the taps: a vector is one tap called "features", a
-    mapping has its own; later samples must have the same. With one, a mapping is what the encoder
-    gave for a sample: it is checked and not encoded again.
+    mapping has its own, vectors or single numbers; later samples must have the same. With one, a
+    mapping is what the encoder gave for a sample: it is checked and not encoded again.
     """
 
     def __init__(self, encoder: Encoder | None, taps: Mapping[str, int] | None = None) -> None:
@@ -53,7 +57,9 @@ class FeatureReader:
 
     def _as_taps(self, sample: Any) -> dict[str, npt.NDArray[Any]]:
         parts = sample if isinstance(sample, Mapping) else {"features": sample}
-        arrays = {str(name): np.asarray(part)[None] for name, part in parts.items()}
+        arrays = {str(name): np.atleast_1d(np.asarray(part))[None] for name, part in parts.items()}
+        if not arrays:
+            raise SampleError("the sample is an empty mapping, expected names and values")
         for name, array in arrays.items():
             if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "fiub":
                 raise SampleError(
@@ -69,9 +75,9 @@ class FeatureReader:
                 f"sample has taps {widths}, expected {self.taps} in this order: does it come from "
                 "another encoder?"
             )
-        with np.errstate(over="ignore"):  # what overflows becomes infinity, refused below
-            features = np.concatenate(list(arrays.values()), axis=1).astype(np.float32)
-        if not np.isfinite(features).all():
+        dtype = np.float32 if self.encoder is not None else np.float64
+        features = np.concatenate(list(arrays.values()), axis=1).astype(dtype)
+        if not np.isfinite(features).all() or np.abs(features).max(initial=0.0) > LARGEST:
             raise SampleError(
                 "features hold NaN or infinity, or are too large for float32: is the sensor broken?"
             )

@@ -19,8 +19,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.thresholds import PolicySettings
-
 Kind = Literal["stuck", "dead", "saturated"]
 Vector = npt.NDArray[np.float64]
 
@@ -33,6 +31,12 @@ HEALTHY_REPEATS = 0.05
 COMPARED_VALUES = 1024
 # Rows that make a matrix a window over time.
 LEAST_ROWS = 8
+# Samples in a row that are equal to the last bit, or for which a channel does not move, before the
+# sensor is called stuck: noise never repeats.
+STUCK_SAMPLES = 5
+# Share of samples at the end of a channel's range that means saturation; measured over twice as
+# many samples as `STUCK_SAMPLES`.
+SATURATED_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,7 @@ class Fault:
 class SensorWatch:
     """Remembers the last sample, how long nothing has moved, and the range of each channel."""
 
-    def __init__(self, settings: PolicySettings) -> None:
-        self.settings = settings
+    def __init__(self) -> None:
         self.fault: Fault | None = None
         self._last: Vector = np.zeros(0)
         self._same = 0  # samples in a row equal to the one before
@@ -78,7 +81,7 @@ class SensorWatch:
         is_same = np.array_equal(values, self._last)
         self._same = self._same + 1 if is_same else 0
         found: Fault | None = None
-        if self._same >= self.settings.stuck_samples - 1:
+        if self._same >= STUCK_SAMPLES - 1:
             found = Fault("stuck", self._same + 1)
         elif is_window:
             found = self._window(sample.astype(np.float64))
@@ -94,12 +97,12 @@ class SensorWatch:
         if len(self._run) != window.shape[1]:
             self._start_channels(window.shape[1])
         is_flat = (low == high) & (self._repeats <= HEALTHY_REPEATS * max(self._n_seen, 1))
-        is_cut = (at_limit >= self.settings.saturated_share) & (low < high)
+        is_cut = (at_limit >= SATURATED_SHARE) & (low < high)
         is_cut &= self._at_limit <= HEALTHY_REPEATS * max(self._n_seen, 1)
         if self._n_seen < BASELINE_SAMPLES:
             self._n_seen += 1
             self._repeats += low == high
-            self._at_limit += at_limit >= self.settings.saturated_share
+            self._at_limit += at_limit >= SATURATED_SHARE
             return None
         return _fault("dead", 1, is_flat) or _fault("saturated", 1, is_cut)
 
@@ -112,7 +115,7 @@ class SensorWatch:
         is_same = values == self._last
         self._run = np.where(is_same, self._run + 1, 0)
         is_limit = (values == self._low) | (values == self._high)
-        rate = 1 / (2 * self.settings.stuck_samples)
+        rate = 1 / (2 * STUCK_SAMPLES)
         self._at_limit += rate * (is_limit - self._at_limit)
         self._low, self._high = np.minimum(self._low, values), np.maximum(self._high, values)
         self._n_seen += 1
@@ -120,12 +123,10 @@ class SensorWatch:
             self._repeats += is_same | is_limit
             return None
         is_judged = self._repeats <= HEALTHY_REPEATS * BASELINE_SAMPLES
-        is_cut = is_judged & (self._at_limit >= self.settings.saturated_share)
-        is_dead = is_judged & (self._run >= self.settings.stuck_samples - 1)
+        is_cut = is_judged & (self._at_limit >= SATURATED_SHARE)
+        is_dead = is_judged & (self._run >= STUCK_SAMPLES - 1)
         n = int(self._run[is_dead].max(initial=0)) + 1
-        return _fault("saturated", 2 * self.settings.stuck_samples, is_cut) or _fault(
-            "dead", n, is_dead
-        )
+        return _fault("saturated", 2 * STUCK_SAMPLES, is_cut) or _fault("dead", n, is_dead)
 
     def to_state(self) -> dict[str, npt.NDArray[Any]]:
         """Everything that later samples are judged by."""

@@ -1,0 +1,173 @@
+"""All that has been learned: exemplars, and statistics of those that had to go. Edits are of rows.
+
+Whatever changes it raises `version`, or `n_added` where rows were merely added: models are derived
+from it, and know by these whether they still fit. Not here: models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.errors import StateError
+from edge_runtime.memory.eviction import rows_to_keep
+from edge_runtime.memory.exemplars import WIDE, Exemplars
+from edge_runtime.memory.statistics import Statistics
+from edge_runtime.state.fields import put_under, under
+
+Indices = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+# Of the bytes that rows may take, the share that is left after an eviction: it is not to come
+# again with the next label.
+LEFT = 0.9
+# No store is brought below so many rows.
+LEAST_ROWS = 32
+
+
+class Memory:
+    """Exemplars and statistics of one runtime.
+
+    Parameters
+    ----------
+    n_features : width of a row.
+    """
+
+    def __init__(self, n_features: int) -> None:
+        self.exemplars = Exemplars(n_features)
+        self.gone = Statistics(n_features)
+        self.version = 0
+
+    def __len__(self) -> int:
+        return len(self.exemplars) + len(self.gone)
+
+    def copy(self) -> Memory:
+        """An independent copy: what a fit in another thread works on."""
+        made = Memory(self.exemplars.n_features)
+        made.exemplars = Exemplars.from_state(self.exemplars.to_state(), self.exemplars.n_features)
+        made.gone = Statistics.from_state(self.gone.to_state(), self.gone.n_features)
+        made.version = self.version
+        return made
+
+    # -- edits ------------------------------------------------------------------------------
+
+    def relabel(self, index: int, k: int) -> None:
+        """Give a row another label; a person has looked twice, so it is confirmed."""
+        self.exemplars.labels[index] = k
+        self.exemplars.is_confirmed[index], self.exemplars.is_suspect[index] = 1, 0
+        self.version += 1
+
+    def remove(self, mask: Mask) -> None:
+        """Forget the rows of a mask (n,)."""
+        self.exemplars.keep(~mask)
+        self.version += 1
+
+    def remove_class(self, k: int) -> None:
+        """Forget a class, evicted labels too; classes behind it move up by one."""
+        self.exemplars.remove_class(k)
+        self.gone.remove_class(k)
+        self.version += 1
+
+    def remove_origin(self, origin: int) -> int:
+        """Forget what came from one origin, evicted labels too; returns how many labels."""
+        n = len(self)
+        self.gone.keep(self.gone.origins != origin)
+        self.remove(self.exemplars.column("origins") == origin)
+        return n - len(self)
+
+    def move(self, rows: Indices, slot: int) -> None:
+        """Give rows to another slot."""
+        self.exemplars.slots[rows] = slot
+        self.version += 1
+
+    def suspect(self, judged: Indices, suspects: Indices) -> Indices:
+        """Mark suspects among the rows that were judged; returns those that were none before."""
+        marks = self.exemplars.is_suspect
+        before = marks[suspects] == 1
+        marks[judged] = 0
+        marks[suspects] = 1
+        return np.asarray(suspects[~before])
+
+    # -- room -------------------------------------------------------------------------------
+
+    def fit_into(self, n_bytes: int) -> str | None:
+        """Bring rows to at most `n_bytes`; returns what was done, or None if nothing had to be."""
+        store = self.exemplars
+        if store.n_bytes + self.gone.n_bytes <= n_bytes:
+            return None
+        if store.rows.dtype == np.float16 and store.n_features >= WIDE:
+            store.to_int8()
+            self.version += 1
+            if store.n_bytes + self.gone.n_bytes <= n_bytes:
+                return f"{len(store)} exemplars are kept in half the bytes"
+        left = LEFT * (n_bytes - self.gone.n_bytes)
+        n_most = max(int(left // store.row_bytes), LEAST_ROWS)
+        if n_most >= len(store):
+            store.keep(np.ones(len(store), np.bool_))
+            return None
+        cells = store.column("labels").astype(np.int64) * 65_536 + store.column("slots")
+        kept = rows_to_keep(cells, store.units, n_most)
+        leaving = np.flatnonzero(~kept)
+        trusted = leaving[store.column("is_suspect")[leaving] == 0]
+        columns = (store.column(name)[trusted] for name in ("labels", "slots", "origins"))
+        self.gone.add(store.units(trusted), *columns)
+        store.is_frozen = True
+        self.remove(~kept)
+        return f"{len(leaving)} exemplars are kept as means only"
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes held."""
+        return self.exemplars.n_bytes + self.gone.n_bytes
+
+    def counts(self, n_classes: int) -> dict[int, npt.NDArray[np.int64]]:
+        """Slot -> labels of each class, evicted ones with them."""
+        store, found = self.exemplars, {}
+        slots = np.concatenate([store.column("slots"), self.gone.slots]).astype(np.int64)
+        labels = np.concatenate([store.column("labels"), self.gone.classes]).astype(np.int64)
+        n = np.concatenate([np.ones(len(store), np.int64), self.gone.counts])
+        for slot in np.unique(slots).tolist():
+            here = slots == slot
+            counts = np.zeros(n_classes, np.int64)
+            np.add.at(counts, labels[here], n[here])
+            found[slot] = counts
+        return found
+
+    # -- state ------------------------------------------------------------------------------
+
+    def to_state(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything, as a flat dict of arrays."""
+        return put_under("exemplars", self.exemplars.to_state()) | put_under(
+            "statistics", self.gone.to_state()
+        )
+
+    @classmethod
+    def from_state(
+        cls, arrays: Mapping[str, npt.NDArray[Any]], n_features: int, n_classes: int
+    ) -> Memory:
+        """What `to_state` was called on.
+
+        Raises
+        ------
+        StateError
+            A field is missing, or has another shape, type or range than it can have.
+        """
+        memory = cls(n_features)
+        memory.exemplars = Exemplars.from_state(under("exemplars", arrays), n_features)
+        memory.gone = Statistics.from_state(under("statistics", arrays), n_features)
+        for name, values in (
+            ("labels", memory.exemplars.labels), ("evicted classes", memory.gone.classes),
+        ):  # fmt: skip
+            if len(values) and not (values.min() >= 0 and values.max() < n_classes):
+                raise StateError(f"{name} {values.min()} to {values.max()} of {n_classes} classes")
+        for name, values in (
+            ("slots", memory.exemplars.slots), ("evicted slots", memory.gone.slots),
+        ):  # fmt: skip
+            if len(values) and not (values.min() >= 0 and values.max() < 65_536):
+                raise StateError(f"{name} {values.min()} to {values.max()}: is it damaged?")
+        if (memory.gone.counts <= 0).any() or (memory.exemplars.scale <= 0).any():
+            raise StateError("counts or scales below zero: is it damaged?")
+        return memory

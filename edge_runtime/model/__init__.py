@@ -1,0 +1,1 @@
+"""What is derived from exemplars and statistics, and may be made anew: the model that answers."""

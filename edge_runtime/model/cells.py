@@ -1,0 +1,119 @@
+"""Class means in each slot, and what they make of a sample: one Gaussian, shared by all cells.
+
+In the frame the covariance within cells is the identity, so that a likelihood is a distance. The
+mean of a cell is drawn to that of its class in all slots, by `pull` labels: a slot of few labels
+does not forget what its classes are elsewhere. Sums are exact and change label by label.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+# What a class that no cell has is given, in squared distances: no score is ever this low.
+UNKNOWN = -1e6
+
+
+class Cells:
+    """Sums of projections for each (class, slot) that has labels.
+
+    Parameters
+    ----------
+    n_dims : width of a projection.
+    pull : labels by which the mean of the class counts in that of a cell.
+
+    Examples
+    --------
+    >>> cells = Cells(2, pull=0.0)
+    >>> cells.add(np.array([[1, 0], [1, 2], [-1, 0]], np.float32), [0, 0, 1], [0, 0, 0])
+    >>> cells.means.tolist(), cells.classes.tolist()
+    ([[1.0, 1.0], [-1.0, 0.0]], [0, 1])
+    """
+
+    def __init__(self, n_dims: int, pull: float) -> None:
+        self.n_dims, self.pull = n_dims, pull
+        self.classes = np.zeros(0, np.int64)
+        self.slots = np.zeros(0, np.int64)
+        self.counts = np.zeros(0)
+        self.sums = np.zeros((0, n_dims))
+        self.means: Matrix = np.zeros((0, n_dims), np.float32)
+        self._squares: Matrix = np.zeros(0, np.float32)
+
+    def add(
+        self,
+        U: npt.NDArray[np.floating],
+        classes: npt.ArrayLike,
+        slots: npt.ArrayLike,
+        counts: npt.ArrayLike | None = None,
+    ) -> None:
+        """Add projections U (n, p) of labelled rows; or sums of so many `counts` rows each."""
+        for u, k, slot, count in zip(
+            U.astype(np.float64),
+            np.asarray(classes).tolist(),
+            np.asarray(slots).tolist(),
+            np.ones(len(U)).tolist() if counts is None else np.asarray(counts).tolist(),
+            strict=True,
+        ):
+            i = self._index(k, slot)
+            self.sums[i] += u
+            self.counts[i] += count
+        self._derive()
+
+    def _index(self, k: int, slot: int) -> int:
+        found = np.flatnonzero((self.classes == k) & (self.slots == slot))
+        if len(found):
+            return int(found[0])
+        self.classes = np.append(self.classes, k)
+        self.slots = np.append(self.slots, slot)
+        self.counts = np.append(self.counts, 0.0)
+        self.sums = np.concatenate([self.sums, np.zeros((1, self.n_dims))])
+        return len(self.classes) - 1
+
+    def _derive(self) -> None:
+        _, which = np.unique(self.classes, return_inverse=True)
+        own = self.sums / np.maximum(self.counts, 1e-9)[:, None]
+        totals = np.zeros((which.max() + 1, self.n_dims))
+        n = np.zeros(len(totals))
+        np.add.at(totals, which, own)
+        np.add.at(n, which, 1.0)
+        shared = (totals / n[:, None])[which]
+        weight = self.counts + self.pull
+        means = (self.sums + self.pull * shared) / weight[:, None]
+        self.means = means.astype(np.float32)
+        self._squares = np.einsum("ij,ij->i", self.means, self.means)
+
+    def distances(self, U: Matrix) -> Matrix:
+        """Squared distances of projections (n, p) to the means of all cells, (n, n_cells)."""
+        squares = np.einsum("ij,ij->i", U, U)[:, None]
+        D = squares - 2 * (U @ self.means.T) + self._squares
+        return np.asarray(np.maximum(D, 0), np.float32)
+
+    def scores(self, D: Matrix, scale: float, n_classes: int) -> Scores:
+        """Log-likelihoods of the classes (n, n_classes) up to a constant, from `distances`."""
+        scores = np.full((len(D), n_classes), UNKNOWN)
+        L = (-0.5 * scale) * D.astype(np.float64)
+        if len(self.classes) == len(np.unique(self.classes)):  # one slot: nothing to sum over
+            scores[:, self.classes] = L
+            return scores
+        highest = L.max(axis=1, keepdims=True)
+        sums = np.zeros((len(D), n_classes))
+        np.add.at(sums.T, self.classes, np.exp(np.maximum(L - highest, -700.0)).T)
+        known = np.unique(self.classes)
+        scores[:, known] = np.log(np.maximum(sums[:, known], 1e-300)) + highest
+        return scores
+
+    def counts_of(self, slot: int, n_classes: int) -> npt.NDArray[np.float64]:
+        """Labels of each class in a slot."""
+        counts = np.zeros(n_classes)
+        here = self.slots == slot
+        counts[self.classes[here]] = self.counts[here]
+        return counts
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes held."""
+        return int(self.sums.nbytes + self.means.nbytes + 28 * len(self.classes))

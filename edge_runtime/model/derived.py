@@ -1,0 +1,295 @@
+"""The derived model: one frame, and the experts whose answers are mixed in it.
+
+    frame        store units -> centred features and projections
+    cells        class means in each slot: a Gaussian; the nearest cell's slot claims the sample
+    prototypes   class hypervectors
+    kernel head  exemplars themselves
+    adaptor      a shallow network, trained forward only
+    score        how strange a sample is
+
+It is made by `fitting` and replaced whole. Between two fits a label is appended: exactly to the
+cells, by its residual to the kernel head. Not here: what to do with an answer (`policy`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.errors import StateError
+from edge_runtime.model.adaptor import Adaptor
+from edge_runtime.model.cells import Cells
+from edge_runtime.model.frame import Frame
+from edge_runtime.model.kernel import KernelChoice, KernelHead
+from edge_runtime.model.mixing import log_softmax
+from edge_runtime.model.prototypes import Prototypes, by_class
+from edge_runtime.model.score import StrangenessScore, views
+from edge_runtime.records import Answer, Cell
+from edge_runtime.state.fields import Field, put_under, restored, under
+
+Matrix = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+EXPERTS: Final = ("gaussian", "prototypes", "kernel", "adaptor")
+# Words of a hypervector that drift is looked for in: 1,024 bits.
+DRIFT_WORDS: Final = 16
+
+
+def signs_of(bits: npt.NDArray[np.uint64]) -> Matrix:
+    """Signs (..., 1024) of hypervectors' first words (..., >= 16): -1 for a set bit."""
+    words = np.ascontiguousarray(bits[..., :DRIFT_WORDS])
+    unpacked = np.unpackbits(words.view(np.uint8), axis=-1, bitorder="little")
+    return np.asarray(1.0 - 2.0 * unpacked, np.float32)
+
+
+FIELDS = (
+    Field("weights", "float64", (len(EXPERTS),)),
+    Field("scale", "float64", (3,)),
+    Field("cell_classes", "int64", ("cells",)),
+    Field("cell_slots", "int64", ("cells",)),
+    Field("cell_counts", "float64", ("cells",)),
+    Field("cell_sums", "float64", ("cells", "dims")),
+    Field("accuracies", "float64", ("stated", 2)),
+    Field("off_cells", "int64", ("off", 2)),
+    Field("off_means", "float32", ("off", 64 * DRIFT_WORDS)),
+    Field("off_spreads", "float64", ("off", 2)),
+    Field("togetherness", "float64", ("chances",)),
+    Field("landmarks", "float32", ("m", "dims")),
+    Field("coefficients", "float32", ("m", "kernel_classes")),
+    Field("offset", "float32", ("kernel_classes",)),
+    Field("choice", "float64", (2,)),
+)
+
+
+@dataclass
+class DriftReference:
+    """What samples of each cell were like, bit by bit, as drift is looked for.
+
+    Attributes
+    ----------
+    cells : (n, 2) class and slot.
+    means : (n, n_bits) mean sign of each bit, over labels of the cell.
+    spreads : (n, 2) mean squared distance to it, and how many labels that is of.
+    chances : togetherness of labels in random order, ascending (`policy.drift`).
+    """
+
+    cells: Indices
+    means: Matrix
+    spreads: Scores
+    chances: Scores
+
+    def __post_init__(self) -> None:
+        self.index = {(k, s): i for i, (k, s) in enumerate(self.cells.tolist())}
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes held."""
+        arrays = self.cells, self.means, self.spreads, self.chances
+        return sum(array.nbytes for array in arrays)
+
+
+class DerivedModel:
+    """Answers samples; made of labels, and replaced whole.
+
+    Parameters
+    ----------
+    weights : what each of `EXPERTS` counts for.
+    stated : slot -> held-out accuracy and the number of held-out labels it was measured on.
+    n_fitted : labels that it was fitted on.
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        cells: Cells,
+        prototypes: Prototypes,
+        kernel: KernelHead,
+        adaptor: Adaptor | None,
+        weights: npt.NDArray[np.float64],
+        score: StrangenessScore,
+        reference: DriftReference,
+        stated: Mapping[int, tuple[float, int]],
+        n_fitted: int,
+    ) -> None:
+        self.frame, self.cells, self.prototypes = frame, cells, prototypes
+        self.kernel, self.adaptor, self.weights = kernel, adaptor, weights
+        self.score, self.reference = score, reference
+        self.stated, self.n_fitted = dict(stated), n_fitted
+
+    # -- answers ----------------------------------------------------------------------------
+
+    def answer(self, Z: Matrix, n_classes: int) -> list[Answer]:
+        """Answers to samples in units of the store, (n, d)."""
+        centred = self.frame.centred(Z)
+        U = self.frame.project(centred)
+        D = self.cells.distances(U)
+        bits = self.prototypes.encode(U)
+        similarities = self.prototypes.similarities(bits)
+        scores = self._mixed(centred, U, D, similarities, n_classes)
+        P = np.exp(log_softmax(scores))
+        nearest = np.argmin(D, axis=1)
+        strangeness = self.score.of(views(similarities, D, self.frame.outside(centred, U)))
+        return [
+            self._answer(P[i], cell, float(strangeness[i]), bits[i])
+            for i, cell in enumerate(nearest.tolist())
+        ]
+
+    def _answer(
+        self, probabilities: Scores, cell: int, strangeness: float, bits: npt.NDArray[np.uint64]
+    ) -> Answer:
+        best = int(np.argmax(probabilities))
+        k, slot = int(self.cells.classes[cell]), int(self.cells.slots[cell])
+        everyone, alike = self.score.reference(slot), self.score.of_cell(k, slot)
+        there = self.reference.index.get((k, slot))
+        spread, n_labels = (0.0, 0) if there is None else self.reference.spreads[there].tolist()
+        return Answer(
+            probabilities=probabilities,
+            best=best,
+            slot=slot,
+            ood_score=strangeness,
+            p_value=self.score.p_value(everyone, strangeness),
+            n_scores=len(everyone),
+            certainty=float(probabilities[best]),
+            cell=None if there is None else Cell(
+                (k, slot), self.score.p_value(alike, strangeness), len(alike),
+                signs_of(bits) - self.reference.means[there], spread, int(n_labels),
+            ),
+        )  # fmt: skip
+
+    def _mixed(
+        self, centred: Matrix, U: Matrix, D: Matrix, similarities: Scores, n_classes: int
+    ) -> Scores:
+        """Scores (n, n_classes) of all experts, each by its weight."""
+        w = self.weights
+        gaussian = w[0] * self.cells.scores(D, self.frame.level[1] ** 2, n_classes)
+        total = gaussian + w[1] * by_class(similarities, self.cells.classes, n_classes)
+        if w[2] > 0:
+            found = self.kernel.scores(U)
+            total[:, : found.shape[1]] += w[2] * found[:, :n_classes]
+        if self.adaptor is not None and w[3] > 0:
+            total += w[3] * self.adaptor.log_probabilities(centred, log_softmax(gaussian))
+        return np.asarray(total)
+
+    def likelier_slot(self, Z: Matrix, k: int, slots: tuple[int, int]) -> npt.NDArray[np.bool_]:
+        """Whether rows (n, d) of class k are nearer to the second slot's cell than the first's."""
+        D = self.cells.distances(self.frame.project(self.frame.centred(Z)))
+        first, second = (
+            np.flatnonzero((self.cells.classes == k) & (self.cells.slots == s)) for s in slots
+        )
+        if not len(first) or not len(second):
+            return np.zeros(len(Z), np.bool_)
+        return np.asarray(D[:, second[0]] < D[:, first[0]])
+
+    # -- one label --------------------------------------------------------------------------
+
+    def append(self, Z: Matrix, k: int, slot: int) -> None:
+        """Take one label more: a row (1, d) in units of the store."""
+        U = self.frame.project(self.frame.centred(Z))
+        self.cells.add(U, [k], [slot])
+        self.prototypes.derive(self.cells.means)
+        self.kernel.append(U[0], k)
+
+    @property
+    def n_appended(self) -> int:
+        """Labels taken since it was fitted."""
+        return self.kernel.n_recent
+
+    # -- sizes and state --------------------------------------------------------------------
+
+    @property
+    def bytes_by_part(self) -> dict[str, int]:
+        """Bytes held, by part."""
+        return {
+            "frame": self.frame.n_bytes,
+            "kernel": self.kernel.n_bytes,
+            "adaptor": 0 if self.adaptor is None else self.adaptor.n_bytes,
+            "prototypes": self.cells.n_bytes + self.prototypes.n_bytes,
+            "calibration": self.score.n_bytes + self.reference.n_bytes,
+        }
+
+    def to_state(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything, as a flat dict of arrays; labels appended since the fit are not in it."""
+        stated = [[slot, *values] for slot, values in sorted(self.stated.items())]
+        rows = np.array(stated, np.float64).reshape(len(stated), 3)
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "weights": self.weights,
+            "scale": np.array([self.cells.pull, self.prototypes.n_dims, self.n_fitted], np.float64),
+            "cell_classes": self.cells.classes,
+            "cell_slots": self.cells.slots,
+            "cell_counts": self.cells.counts,
+            "cell_sums": self.cells.sums,
+            "accuracies": rows[:, 1:],
+            "stated_slots": rows[:, 0],
+            "off_cells": self.reference.cells,
+            "off_means": self.reference.means,
+            "off_spreads": self.reference.spreads,
+            "togetherness": self.reference.chances,
+            "landmarks": self.kernel.landmarks,
+            "coefficients": self.kernel.coefficients,
+            "offset": self.kernel.offset,
+            "choice": np.array(self.kernel.choice, np.float64),
+        }
+        arrays |= put_under("frame", self.frame.to_state())
+        arrays |= put_under("score", self.score.to_state())
+        if self.adaptor is not None:
+            arrays |= put_under("adaptor", self.adaptor.to_state())
+        return arrays
+
+    def check_classes(self, n_classes: int) -> None:
+        """Refuse a model that knows more classes than there are; `StateError` says so."""
+        known = int(self.cells.classes.max(initial=-1)) + 1
+        if self.adaptor is not None and len(self.adaptor.classes):
+            if self.adaptor.classes.min() < 0:
+                raise StateError("the adaptor knows a class below zero: is it damaged?")
+            known = max(known, int(self.adaptor.classes.max()) + 1)
+        if max(known, self.kernel.n_classes) > n_classes:
+            raise StateError(f"the model knows {known} classes, but there are {n_classes}")
+
+    @classmethod
+    def from_state(
+        cls, arrays: Mapping[str, npt.NDArray[Any]], n_features: int, seed: int
+    ) -> DerivedModel:
+        """What `to_state` was called on.
+
+        Raises
+        ------
+        StateError
+            A field is missing, or has another shape, type or range than it can have.
+        """
+        frame = Frame.from_state(under("frame", arrays), n_features)
+        fields = (*FIELDS, Field("stated_slots", "float64", ("stated",)))
+        found = restored(arrays, fields, {"dims": frame.n_dims})
+        pull, n_dims, n_fitted = found["scale"].tolist()
+        if not (pull >= 0 and 64 <= n_dims <= 2**20 and n_dims % 64 == 0 and n_fitted >= 0):
+            raise StateError(f"pull {pull}, {n_dims} dimensions, {n_fitted} labels: is it damaged?")
+        if (found["cell_classes"] < 0).any() or (found["cell_counts"] <= 0).any():
+            raise StateError("cells of no class or without labels: is it damaged?")
+        cells = Cells(frame.n_dims, pull)
+        cells.add(
+            found["cell_sums"], found["cell_classes"], found["cell_slots"], found["cell_counts"]
+        )
+        prototypes = Prototypes(frame.n_dims, int(n_dims), seed)
+        prototypes.derive(cells.means)
+        kernel = KernelHead(
+            KernelChoice(*found["choice"].tolist()),
+            found["landmarks"], found["coefficients"], found["offset"],
+        )  # fmt: skip
+        part = under("adaptor", arrays)
+        stated = {
+            int(slot): (float(accuracy), int(n))
+            for slot, (accuracy, n) in zip(found["stated_slots"], found["accuracies"], strict=True)
+        }
+        return cls(
+            frame, cells, prototypes, kernel,
+            Adaptor.from_state(part, n_features) if part else None,
+            found["weights"], StrangenessScore.from_state(under("score", arrays)),
+            DriftReference(
+                found["off_cells"], found["off_means"], found["off_spreads"], found["togetherness"]
+            ),
+            stated, int(n_fitted),
+        )  # fmt: skip

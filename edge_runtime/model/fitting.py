@@ -1,0 +1,400 @@
+"""From exemplars and statistics to a model: settings chosen, experts weighed, scores calibrated.
+
+Everything that a setting, a weight or a threshold rests on is measured on rows that took no part
+in fitting, in folds of contiguous arrival (`folds`). The result is a function of the store and the
+seed: whatever order operations came in, equal stores give equal models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.memory.exemplars import Exemplars
+from edge_runtime.memory.statistics import Statistics
+from edge_runtime.model import kernel as kernels
+from edge_runtime.model.adaptor import LEAST_LABELS, Adaptor
+from edge_runtime.model.cells import Cells
+from edge_runtime.model.derived import EXPERTS, DerivedModel
+from edge_runtime.model.folds import folds_of, spread
+from edge_runtime.model.frame import MOST_ROWS, Frame, fit_frame, gains
+from edge_runtime.model.kernel import KernelChoice, KernelHead, class_weights
+from edge_runtime.model.mixing import best_temperature, fit_weights, log_softmax
+from edge_runtime.model.prototypes import Prototypes, by_class
+from edge_runtime.model.reference import drift_reference
+from edge_runtime.model.score import MOST_OF_A_CELL, StrangenessScore, views
+
+Matrix = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+# Shrinkages that are tried: on PACS, digits, sounds and motion finer steps change nothing.
+SHRINKAGES = (0.1, 0.3, 1.0)
+PULLS = (0.0, 4.0, 16.0)
+# Rows and folds that shrinkage and pull are chosen on.
+CHOICE_ROWS, CHOICE_FOLDS = 300, 3
+# Up to so many labels every row is held out once; beyond, one fold speaks for all.
+ALL_HELD_OUT, N_FOLDS = 1000, 4
+HELD_OUT = 800
+# A label is suspected of being noise where the others find it this unlikely, and one of them this
+# likely, given that its class has so many labels.
+NOISE_AT_MOST, NOISE_BEST, NOISE_LABELS = 0.02, 0.7, 5
+# With fewer held-out labels, weights are those that hold on average.
+LEAST_HELD_OUT = 12
+USUAL_WEIGHTS = {"gaussian": 0.5, "prototypes": 4.0, "kernel": 4.0, "adaptor": 0.0}
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What a fit needs beside labels.
+
+    Attributes
+    ----------
+    taps
+        Widths of the taps that a row is made of.
+    hidden
+        Units of the adaptor; 0: none.
+    """
+
+    taps: tuple[int, ...]
+    n_dims: int = 8192
+    hidden: int = 256
+    seed: int = 0
+    most_landmarks: int = kernels.MOST_LANDMARKS
+
+
+@dataclass
+class FittedModel:
+    """A model, and what the fit found out about the labels.
+
+    Attributes
+    ----------
+    suspects
+        Indices of rows whose label the others contradict.
+    judged
+        Indices of rows that were judged for it.
+    """
+
+    model: DerivedModel
+    suspects: Indices
+    judged: Indices
+
+
+@dataclass
+class _Rows:
+    """The rows of a fit: labels, cells, and where features are to be had."""
+
+    index: Indices  # of the store
+    y: Indices
+    slots: Indices
+    scenes: Indices
+    store: Exemplars
+    n_classes: int
+
+    def __post_init__(self) -> None:
+        keys = self.y * 65_536 + self.slots
+        names, self.cells = np.unique(keys, return_inverse=True)
+        self.cell_classes, self.cell_slots = names // 65_536, names % 65_536
+
+    def units(self, rows: Indices) -> Matrix:
+        return self.store.units(self.index[rows])
+
+
+def fit(store: Exemplars, gone: Statistics, n_classes: int, options: FitOptions) -> FittedModel:
+    """The model of everything in store, for `n_classes` classes.
+
+    Raises
+    ------
+    ValueError
+        There is no label that is not suspected.
+    """
+    trusted = (store.column("is_suspect") == 0) | (store.column("is_confirmed") == 1)
+    index = np.flatnonzero(trusted)
+    if len(index) == 0:
+        raise ValueError("there is no label to learn from")
+    rows = _Rows(
+        index,
+        store.column("labels")[index].astype(np.int64),
+        store.column("slots")[index].astype(np.int64),
+        store.column("scenes")[index],
+        store,
+        n_classes,
+    )
+    gain = gains(store.scale, options.taps)
+    shrinkage, pull = _choose_frame(rows, gain, options.seed)
+    held = _Held(rows, gain, shrinkage, pull, options)
+    held.run()
+    model = _final(rows, gone, gain, shrinkage, pull, held, options)
+    suspects, judged = _suspects(rows, held, model, store, n_classes)
+    return FittedModel(model, suspects, judged)
+
+
+def _cells_of(U: Matrix, rows: _Rows, part: Indices, pull: float) -> Cells:
+    cells = Cells(U.shape[1], pull)
+    sums = np.zeros((len(rows.cell_classes), U.shape[1]), np.float64)
+    np.add.at(sums, rows.cells[part], U)
+    counts = np.bincount(rows.cells[part], minlength=len(sums))
+    there = counts > 0
+    cells.add(sums[there], rows.cell_classes[there], rows.cell_slots[there], counts[there])
+    return cells
+
+
+def _frame_of(rows: _Rows, part: Indices, gain: Matrix, shrinkage: float, seed: int) -> Frame:
+    """The frame of at most `MOST_ROWS` of these rows."""
+    picked = part[spread(rows.cells[part], MOST_ROWS)]
+    _, cells = np.unique(rows.cells[picked], return_inverse=True)
+    return fit_frame(rows.units(picked), cells, gain, shrinkage, seed)
+
+
+def _choose_frame(rows: _Rows, gain: Matrix, seed: int) -> tuple[float, float]:
+    """Shrinkage and pull of least held-out loss, of the Gaussian and of one kernel."""
+    few = spread(rows.cells, CHOICE_ROWS)
+    if len(few) < 2 * CHOICE_FOLDS or len(np.unique(rows.y)) < 2:
+        return SHRINKAGES[1], PULLS[1]
+    folds = folds_of(rows.cells[few], rows.scenes[few], CHOICE_FOLDS)
+    found: dict[tuple[float, float], list[Scores]] = {}
+    heads: dict[float, list[Scores]] = {}
+    truth = []
+    for fold in range(CHOICE_FOLDS):
+        part, held = few[folds != fold], few[folds == fold]
+        held = held[np.isin(rows.y[held], rows.y[part])]
+        if len(held) == 0:
+            continue
+        truth.append(rows.y[held])
+        weights = class_weights(rows.y[part], rows.n_classes)
+        Z, H = rows.units(part), rows.units(held)
+        for shrinkage in SHRINKAGES:
+            _, cells = np.unique(rows.cells[part], return_inverse=True)
+            frame = fit_frame(Z, cells, gain, shrinkage, seed)
+            U, V = frame.project(frame.centred(Z)), frame.project(frame.centred(H))
+            for pull in PULLS:
+                means = _cells_of(U, rows, part, pull)
+                scores = means.scores(means.distances(V), frame.level[1] ** 2, rows.n_classes)
+                found.setdefault((shrinkage, pull), []).append(scores)
+            head = KernelHead.fit(
+                KernelChoice(1.0, 0.3), U, rows.y[part], weights, rows.n_classes,
+                np.arange(len(U)),
+            )  # fmt: skip
+            heads.setdefault(shrinkage, []).append(head.scores(V))
+    if not truth:
+        return SHRINKAGES[1], PULLS[1]
+    y = np.concatenate(truth)
+    loss = {key: best_temperature(np.concatenate(s), y)[0] for key, s in found.items()}
+    head_loss = {key: best_temperature(np.concatenate(s), y)[0] for key, s in heads.items()}
+    return min(loss, key=lambda key: loss[key] + head_loss[key[0]])
+
+
+class _Held:
+    """What the experts say of rows that they have not learned."""
+
+    def __init__(
+        self, rows: _Rows, gain: Matrix, shrinkage: float, pull: float, options: FitOptions
+    ) -> None:
+        self.rows, self.gain, self.shrinkage, self.pull = rows, gain, shrinkage, pull
+        self.options = options
+        self.index = np.zeros(0, np.int64)
+        self.experts: list[Scores] = []
+        self.views: Scores = np.zeros((0, 3))
+        self.nearest = np.zeros((0, 2), np.int64)  # class and slot of the nearest cell
+        self.choice = KernelChoice(1.0, 0.3)
+
+    def parts(self) -> list[tuple[Indices, Indices]]:
+        """Folds as (rows that are learned, rows that are held out)."""
+        rows, n = self.rows, len(self.rows.y)
+        many = n > ALL_HELD_OUT
+        n_folds = max(n // HELD_OUT, 2) if many else N_FOLDS
+        folds = folds_of(rows.cells, rows.scenes, n_folds)
+        found = []
+        for fold in [n % n_folds] if many else range(n_folds):
+            learned, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+            held = held[np.isin(rows.y[held], rows.y[learned])]
+            if len(learned) and len(held):
+                found.append((learned, held))
+        return found
+
+    def run(self) -> None:
+        """Fit and ask, fold by fold."""
+        parts = self.parts()
+        if not parts:
+            return
+        projected = []
+        for learned, held in parts:
+            seed = self.options.seed
+            frame = _frame_of(self.rows, learned, self.gain, self.shrinkage, seed)
+            U = _project(frame, self.rows, learned)
+            centred = frame.centred(self.rows.units(held))
+            projected.append((frame, U, centred, frame.project(centred)))
+        y = self.rows.y
+        self.choice = kernels.choose(
+            [
+                (U, y[learned], V, y[held])
+                for (learned, held), (_, U, _, V) in zip(parts, projected, strict=True)
+            ],
+            self.rows.n_classes,
+        )
+        found: list[list[Scores]] = []
+        for (learned, held), (frame, U, centred, V) in zip(parts, projected, strict=True):
+            found.append(self._ask(frame, learned, held, U, centred, V))
+        self.experts = [np.concatenate(scores) for scores in zip(*found, strict=True)]
+        self.index = np.concatenate([held for _, held in parts])
+
+    def _ask(
+        self, frame: Frame, learned: Indices, held: Indices, U: Matrix, centred: Matrix, V: Matrix
+    ) -> list[Scores]:
+        rows, options = self.rows, self.options
+        n_classes = rows.n_classes
+        cells = _cells_of(U, rows, learned, self.pull)
+        prototypes = Prototypes(frame.n_dims, options.n_dims, options.seed)
+        prototypes.derive(cells.means)
+        D = cells.distances(V)
+        similarities = prototypes.similarities(prototypes.encode(V))
+        gaussian = cells.scores(D, frame.level[1] ** 2, n_classes)
+        head = _kernel_head(self.choice, U, rows, learned, options)
+        scores = [
+            gaussian,
+            by_class(similarities, cells.classes, n_classes),
+            head.scores(V),
+        ]
+        if options.hidden and len(rows.y) >= LEAST_LABELS and len(np.unique(rows.y)) > 1:
+            adaptor = _adaptor(frame, rows, learned, options)
+            scale = best_temperature(gaussian, rows.y[held])[1]
+            scores.append(adaptor.log_probabilities(centred, log_softmax(gaussian * scale)))
+        found = views(similarities, D, frame.outside(centred, V))
+        self.views = np.concatenate([self.views, found])
+        nearest = np.argmin(D, axis=1)
+        pairs = np.stack([cells.classes[nearest], cells.slots[nearest]], axis=1)
+        self.nearest = np.concatenate([self.nearest, pairs])
+        return scores
+
+    def weights(self) -> npt.NDArray[np.float64]:
+        """What each of `EXPERTS` counts for in the final model."""
+        weights = np.array([USUAL_WEIGHTS[name] for name in EXPERTS])
+        if len(self.index) >= LEAST_HELD_OUT and len(np.unique(self.rows.y[self.index])) > 1:
+            found = fit_weights(self.experts, self.rows.y[self.index])
+            weights[:] = 0.0
+            weights[: len(found)] = found
+        # A Gaussian is never silent: routing and classes that are new lean on it.
+        weights[0] = max(weights[0], 1e-3)
+        return weights
+
+    def log_probabilities(self) -> Scores:
+        """Of the mixed answer, (n_held_out, n_classes)."""
+        weights = self.weights()[: len(self.experts)]
+        return log_softmax(np.tensordot(weights, np.stack(self.experts), 1))
+
+
+def _project(frame: Frame, rows: _Rows, part: Indices) -> Matrix:
+    """Projections of rows, decoded a few at a time."""
+    U = np.empty((len(part), frame.n_dims), np.float32)
+    for start in range(0, len(part), kernels.ROWS_AT_ONCE):
+        some = slice(start, start + kernels.ROWS_AT_ONCE)
+        U[some] = frame.project(frame.centred(rows.units(part[some])))
+    return U
+
+
+def _kernel_head(
+    choice: KernelChoice, U: Matrix, rows: _Rows, part: Indices, options: FitOptions
+) -> KernelHead:
+    landmarks = spread(rows.cells[part], options.most_landmarks)[: options.most_landmarks]
+    weights = class_weights(rows.y[part], rows.n_classes)
+    return KernelHead.fit(choice, U, rows.y[part], weights, rows.n_classes, landmarks)
+
+
+def _adaptor(frame: Frame, rows: _Rows, part: Indices, options: FitOptions) -> Adaptor:
+    names, cells = np.unique(rows.cells[part], return_inverse=True)
+    return Adaptor.fit(
+        frame, rows.units, part, cells, rows.cell_classes[names], options.hidden, options.seed
+    )
+
+
+def _final(
+    rows: _Rows,
+    gone: Statistics,
+    gain: Matrix,
+    shrinkage: float,
+    pull: float,
+    held: _Held,
+    options: FitOptions,
+) -> DerivedModel:
+    everything = np.arange(len(rows.y))
+    frame = _frame_of(rows, everything, gain, shrinkage, options.seed)
+    U = _project(frame, rows, everything)
+    cells = _cells_of(U, rows, everything, pull)
+    if len(gone):
+        counts = gone.counts.astype(np.float64)
+        means = frame.project(frame.centred((gone.sums / counts[:, None]).astype(np.float32)))
+        cells.add(means * counts[:, None], gone.classes, gone.slots, counts)
+    prototypes = Prototypes(frame.n_dims, options.n_dims, options.seed)
+    prototypes.derive(cells.means)
+    weights = held.weights()
+    head = _kernel_head(held.choice, U, rows, everything, options)
+    adaptor = _adaptor(frame, rows, everything, options) if weights[3] > 0 else None
+    kept = _few_of_each(held.nearest)
+    score = StrangenessScore(held.views[kept], held.nearest[kept, 0], held.nearest[kept, 1])
+    some = spread(rows.cells, MOST_ROWS)
+    reference = drift_reference(
+        prototypes.encode(U[some]), rows.y[some], rows.slots[some], options.seed
+    )
+    return DerivedModel(
+        frame, cells, prototypes, head, adaptor, weights, score, reference,
+        _stated(rows, held), len(rows.y),
+    )  # fmt: skip
+
+
+def _few_of_each(nearest: Indices) -> Indices:
+    """Indices of at most `MOST_OF_A_CELL` rows of each cell, evenly over their arrival."""
+    if len(nearest) == 0:
+        return np.zeros(0, np.int64)
+    keys, cells = np.unique(nearest[:, 0] * 65_536 + nearest[:, 1], return_inverse=True)
+    picked = []
+    for cell in range(len(keys)):
+        rows = np.flatnonzero(cells == cell)
+        n = min(len(rows), MOST_OF_A_CELL)
+        picked.append(rows[np.linspace(0, len(rows) - 1, n).astype(np.int64)])
+    return np.sort(np.concatenate(picked))
+
+
+def _stated(rows: _Rows, held: _Held) -> Mapping[int, tuple[float, int]]:
+    """Slot -> cross-validated accuracy and the number of labels behind it."""
+    if len(held.index) == 0:
+        return {}
+    right = held.log_probabilities().argmax(axis=1) == rows.y[held.index]
+    slots = rows.slots[held.index]
+    return {
+        int(slot): (float(right[slots == slot].mean()), int(np.count_nonzero(slots == slot)))
+        for slot in np.unique(slots)
+    }
+
+
+def _suspects(
+    rows: _Rows, held: _Held, model: DerivedModel, store: Exemplars, n_classes: int
+) -> tuple[Indices, Indices]:
+    """Rows whose label those that have not learned it find unlikely, and all rows judged.
+
+    Held-out rows are judged by the folds; suspects of before by the final model, which has not
+    learned them.
+    """
+    suspects: list[int] = []
+    judged = rows.index[held.index].tolist()
+    counts = np.bincount(rows.y, minlength=n_classes)
+
+    def judge(index: Sequence[int], P: Scores, y: Indices) -> None:
+        sure = P.max(axis=1) >= NOISE_BEST
+        unlikely = P[np.arange(len(y)), y] <= NOISE_AT_MOST
+        met = counts[y] >= NOISE_LABELS
+        suspects.extend(np.asarray(index)[sure & unlikely & met].tolist())
+
+    if len(held.index):
+        judge(judged, np.exp(held.log_probabilities()), rows.y[held.index])
+    left_out = np.setdiff1d(np.arange(len(store)), rows.index)
+    if len(left_out):
+        y = store.column("labels")[left_out].astype(np.int64)
+        answers = model.answer(store.units(left_out), n_classes)
+        judge(left_out.tolist(), np.array([each.probabilities for each in answers]), y)
+        judged += left_out.tolist()
+    confirmed = store.column("is_confirmed") == 1
+    found = np.array([i for i in suspects if not confirmed[i]], np.int64)
+    return found, np.array(judged, np.int64)

@@ -1,0 +1,118 @@
+"""How strange a sample is: one score of three views, ranked against held-out samples.
+
+    cosine     to the nearest class hypervector
+    distance   half the log of the squared distance to the nearest cell
+    outside    half the log of what the frame's directions do not hold of the sample
+
+Each view is standardised by held-out samples, and the score is their sum: higher is stranger. The
+p-value is conformal (`hdc.conformal`): of samples like the held-out ones, a share of at most `rate`
+has a p-value of `rate` or less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.state.fields import Field, arrays_of, restored
+
+Matrix = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+N_VIEWS = 3
+TINY = 1e-12
+# Held-out scores kept of each cell at the most.
+MOST_OF_A_CELL = 64
+# A slot with fewer held-out scores of its own is ranked against those of all slots.
+LEAST_OF_A_SLOT = 19
+
+FIELDS = (
+    Field("means", "float64", (N_VIEWS,)),
+    Field("weights", "float64", (N_VIEWS,)),
+    Field("scores", "float64", ("n",)),
+    Field("classes", "int64", ("n",)),
+    Field("slots", "int64", ("n",)),
+)
+
+
+def views(similarities: Scores, D: Matrix, outside: npt.NDArray[np.float64]) -> Scores:
+    """The three views (n, 3) of samples; higher is stranger."""
+    found = np.empty((len(D), N_VIEWS))
+    found[:, 0] = -similarities.max(axis=1)
+    found[:, 1] = 0.5 * np.log(D.min(axis=1) + TINY)
+    found[:, 2] = 0.5 * np.log(outside + TINY)
+    return found
+
+
+class StrangenessScore:
+    """Score and p-values, from the views of held-out samples.
+
+    Parameters
+    ----------
+    found : (n, 3) views of held-out samples.
+    classes, slots : (n,) of the cell that each is nearest to.
+    """
+
+    def __init__(self, found: Scores, classes: Indices, slots: Indices) -> None:
+        self.means = found.mean(axis=0) if len(found) else np.zeros(N_VIEWS)
+        deviations = found.std(axis=0) if len(found) > 1 else np.zeros(N_VIEWS)
+        says = deviations > 1e-6
+        self.weights = np.where(says, 1 / np.where(says, deviations, 1), 0.0)
+        self.scores, self.classes, self.slots = self.of(found), classes, slots
+        self._sort()
+
+    def _sort(self) -> None:
+        self._all = np.sort(self.scores)
+        self._of_slot = {
+            slot: np.sort(self.scores[self.slots == slot])
+            for slot in np.unique(self.slots).tolist()
+        }
+        pairs = np.stack([self.classes, self.slots], axis=1)
+        self._of_cell = {
+            (k, slot): np.sort(self.scores[(pairs == (k, slot)).all(axis=1)])
+            for k, slot in np.unique(pairs, axis=0).tolist()
+        }
+
+    def of(self, found: Scores) -> npt.NDArray[np.float64]:
+        """Score (n,) of views (n, 3)."""
+        return np.asarray((found - self.means) @ self.weights)
+
+    def reference(self, slot: int) -> npt.NDArray[np.float64]:
+        """Held-out scores that samples of a slot are ranked against, ascending."""
+        own = self._of_slot.get(slot, self._all[:0])
+        return own if len(own) >= LEAST_OF_A_SLOT else self._all
+
+    def of_cell(self, k: int, slot: int) -> npt.NDArray[np.float64]:
+        """Held-out scores of samples nearest to a cell, ascending."""
+        return self._of_cell.get((k, slot), self._all[:0])
+
+    @staticmethod
+    def p_value(reference: npt.NDArray[np.float64], score: float) -> float:
+        """Share of a reference at least as strange; 1 where there is none."""
+        n = len(reference)
+        return float((n - np.searchsorted(reference, score, side="left") + 1) / (n + 1))
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes held."""
+        return 5 * self.scores.nbytes + 2 * self.means.nbytes
+
+    def to_state(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything, as a flat dict of arrays."""
+        return arrays_of(self, FIELDS)
+
+    @classmethod
+    def from_state(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> StrangenessScore:
+        """What `to_state` was called on; `StateError` where it does not fit."""
+        score = cls(np.zeros((0, N_VIEWS)), np.zeros(0, np.int64), np.zeros(0, np.int64))
+        for name, values in restored(arrays, FIELDS, {}).items():
+            setattr(score, name, values)
+        score._sort()
+        return score

@@ -1,0 +1,115 @@
+"""What a trial measures: labels since a drift, learned in their old slot and in a new one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.memory.exemplars import Exemplars
+from edge_runtime.model.cells import Cells
+from edge_runtime.model.derived import DerivedModel
+from edge_runtime.model.folds import folds_of, spread
+from edge_runtime.model.frame import fit_frame, gains
+from edge_runtime.model.kernel import KernelHead, class_weights
+from edge_runtime.model.mixing import best_temperature, log_softmax
+from edge_runtime.records import Trial
+
+Indices = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float64]
+
+# Rows of before that take part, and the folds of the new ones.
+OLD_ROWS, N_FOLDS = 300, 3
+SHRINKAGE = 0.3
+# Means of few labels are drawn to those of their class by so many labels at the least.
+LEAST_PULL = 4.0
+
+
+def try_new_slot(
+    store: Exemplars,
+    recent: Indices,
+    model: DerivedModel,
+    taps: Sequence[int],
+    n_classes: int,
+    is_answered_right: Sequence[bool],
+    seed: int,
+) -> Trial:
+    """Measure `recent` rows of the store, as labels of their slot and as labels of a new one.
+
+    Parameters
+    ----------
+    is_answered_right : of the labels that came, those of `recent` among them.
+    """
+    labels, slots = (store.column(c).astype(np.int64) for c in ("labels", "slots"))
+    is_recent = np.zeros(len(store), np.bool_)
+    is_recent[recent] = True
+    trusted = (store.column("is_suspect") == 0) | (store.column("is_confirmed") == 1)
+    before = np.flatnonzero(~is_recent & trusted)
+    before = before[spread(labels[before] * 65_536 + slots[before], OLD_ROWS)]
+    host = int(np.bincount(slots[recent]).argmax())
+    new = int(slots.max()) + 1
+    gain = gains(store.scale, taps)
+    folds = folds_of(labels[recent], store.column("scenes")[recent], N_FOLDS)
+    found: dict[str, list[Scores]] = {"one": [], "new": []}
+    truth: list[Indices] = []
+    nearer: list[npt.NDArray[np.bool_]] = []
+    for fold in range(N_FOLDS):
+        learned, held = recent[folds != fold], recent[folds == fold]
+        if not len(learned) or not len(held):
+            continue
+        rows = np.concatenate([before, learned])
+        Z, H, y = store.units(rows), store.units(held), labels[rows]
+        truth.append(labels[held])
+        for name, tag in (("one", host), ("new", new)):
+            own = np.concatenate([slots[before], np.full(len(learned), tag)])
+            _, cells = np.unique(y * 65_536 + own, return_inverse=True)
+            frame = fit_frame(Z, cells, gain, SHRINKAGE, seed)
+            U, V = (frame.project(frame.centred(each)) for each in (Z, H))
+            means = Cells(frame.n_dims, max(model.cells.pull, LEAST_PULL))
+            means.add(U, y, own)
+            D = means.distances(V)
+            scores = means.scores(D, frame.level[1] ** 2, n_classes)
+            head = KernelHead.fit(
+                model.kernel.choice, U, y, class_weights(y, n_classes), n_classes, np.arange(len(U))
+            )
+            w = model.weights
+            found[name].append(w[0] * scores + max(w[2], 1.0) * head.scores(V))
+            if name == "new":
+                nearer.append(_nearer(D, means, labels[held], host, new))
+    if not truth:
+        return Trial(len(recent), float(np.mean(is_answered_right)), 0.0, 0.0)
+    y = np.concatenate(truth)
+    one, other = (_log_probabilities(np.concatenate(found[name]), y) for name in ("one", "new"))
+    rows_ = np.arange(len(y))
+    gained = np.maximum(other[rows_, y], -8.0) - np.maximum(one[rows_, y], -8.0)
+    votes = np.concatenate(nearer)
+    return Trial(
+        n_labels=len(is_answered_right),
+        existing=float(np.mean(is_answered_right)),
+        one_model=float(np.mean(one.argmax(axis=1) == y)),
+        new_slot=float(np.mean(other.argmax(axis=1) == y)),
+        gain=float(gained.mean()),
+        gain_error=float(gained.std() / math.sqrt(len(y))),
+        n_shared=len(votes),
+        nearer=float(votes.mean()) if len(votes) else 0.0,
+        stated=model.stated.get(host, (math.nan, 0))[0],
+    )
+
+
+def _log_probabilities(scores: Scores, y: Indices) -> Scores:
+    return log_softmax(scores * best_temperature(scores, y)[1])
+
+
+def _nearer(
+    D: npt.NDArray[np.float32], cells: Cells, y: Indices, host: int, new: int
+) -> npt.NDArray[np.bool_]:
+    """Whether rows of classes that both slots have are nearer to the new one."""
+    votes = []
+    for i, k in enumerate(y.tolist()):
+        old = np.flatnonzero((cells.classes == k) & (cells.slots == host))
+        fresh = np.flatnonzero((cells.classes == k) & (cells.slots == new))
+        if len(old) and len(fresh):
+            votes.append(bool(D[i, fresh[0]] < D[i, old[0]]))
+    return np.array(votes, np.bool_)

@@ -1,0 +1,134 @@
+"""When a model is made anew, and where: at once, or in a thread beside the answers.
+
+A model is due when labels have grown by a quarter since the last fit, when a class or a slot is
+new, or when rows were edited. Between two fits labels are appended. A fit that rows were edited
+under is thrown away and made again; rows that were only added meanwhile are appended to it.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_runtime.memory.memory import Memory
+from edge_runtime.model.derived import DerivedModel
+from edge_runtime.model.fitting import FitOptions, FittedModel, fit
+
+Indices = npt.NDArray[np.int64]
+
+# Growth of labels at which a fit is due, and labels that may be appended at the most.
+GROWTH, MOST_APPENDED = 0.25, 200
+
+
+class Upkeep:
+    """The model of a memory, kept up to date.
+
+    Parameters
+    ----------
+    is_background : fit in a thread, and answer by the model of before meanwhile.
+    """
+
+    def __init__(self, options: FitOptions, is_background: bool = False) -> None:
+        self.options, self.is_background = options, is_background
+        self.model: DerivedModel | None = None
+        self._fitted_version = -1
+        self._is_forced = False
+        self._thread: threading.Thread | None = None
+        self._result: tuple[int, int, FittedModel] | Exception | None = None
+
+    def append(self, memory: Memory) -> None:
+        """Take the newest row of the memory."""
+        store, i = memory.exemplars, len(memory.exemplars) - 1
+        k, slot = int(store.labels[i]), int(store.slots[i])
+        if self.model is None:
+            return
+        known = (self.model.cells.classes == k) & (self.model.cells.slots == slot)
+        self._is_forced |= not known.any()
+        self.model.append(store.units(np.array([i])), k, slot)
+
+    def is_due(self, memory: Memory) -> bool:
+        """Whether a model has to be made anew."""
+        if self.model is None or self._is_forced or memory.version != self._fitted_version:
+            return len(memory.exemplars) > 0
+        appended = self.model.n_appended
+        return appended > GROWTH * self.model.n_fitted or appended >= MOST_APPENDED
+
+    def tend(self, memory: Memory, n_classes: int, *, is_now: bool = False) -> FittedModel | None:
+        """Fit if it is due; returns a fit that has come to its end, already swapped in.
+
+        With `is_now` it is waited for, whatever thread it is done in.
+        """
+        if self.is_background and not is_now and self.model is not None:
+            done = self._collect(memory)
+            if self._thread is None and self.is_due(memory):
+                self._start(memory, n_classes)
+            return done
+        self.wait()
+        done = self._collect(memory)
+        if not self.is_due(memory):
+            return done
+        if len(memory.exemplars) == 0:
+            self.model = None
+            return done
+        return self._take(
+            memory, memory.version, len(memory.exemplars), self._fit(memory, n_classes)
+        )
+
+    def _fit(self, memory: Memory, n_classes: int) -> FittedModel:
+        return fit(memory.exemplars, memory.gone, n_classes, self.options)
+
+    def _start(self, memory: Memory, n_classes: int) -> None:
+        copied, version, n = memory.copy(), memory.version, len(memory.exemplars)
+
+        def work() -> None:
+            try:
+                self._result = version, n, self._fit(copied, n_classes)
+            except Exception as error:  # said where it is collected: a thread has nobody to tell
+                self._result = error
+
+        self._is_forced = False
+        self._thread = threading.Thread(target=work, name="edge-runtime fit", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait for the thread, if one is at work."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _collect(self, memory: Memory) -> FittedModel | None:
+        if self._thread is None or self._thread.is_alive():
+            return None
+        self._thread, result, self._result = None, self._result, None
+        if isinstance(result, Exception):
+            raise result
+        if result is None or result[0] != memory.version:
+            return None  # rows were edited meanwhile
+        version, n, fitted = result
+        return self._take(memory, version, n, fitted)
+
+    def _take(self, memory: Memory, version: int, n: int, fitted: FittedModel) -> FittedModel:
+        """Swap a fit in, and append what came since."""
+        self.model, self._fitted_version, self._is_forced = fitted.model, version, False
+        store = memory.exemplars
+        for i in range(n, len(store)):
+            k, slot = int(store.labels[i]), int(store.slots[i])
+            self.model.append(store.units(np.array([i])), k, slot)
+        return fitted
+
+    def restore(self, model: DerivedModel | None, memory: Memory, n_appended: int) -> None:
+        """Go on with a model that was saved; the newest rows are appended to its kernel head."""
+        self.model, self._fitted_version = model, memory.version
+        if model is None:
+            return
+        store = memory.exemplars
+        for i in range(max(len(store) - n_appended, 0), len(store)):
+            frame = model.frame
+            U = frame.project(frame.centred(store.units(np.array([i]))))
+            model.kernel.append(U[0], int(store.labels[i]))
+
+    def forget(self) -> None:
+        """Throw away what a thread is making: the memory has become another one."""
+        self.wait()
+        self._thread = self._result = None

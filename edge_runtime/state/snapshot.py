@@ -1,0 +1,146 @@
+"""A runtime as a JSON-able header and a flat dict of arrays, and back.
+
+Saved: labels as exemplars and statistics, the model derived from them, classes, options, settings,
+counters, and what the policy is about. Not saved: samples that wait for a label. The model could be
+made anew; it is saved so that the first answer after a start costs what others do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy.typing as npt
+
+from edge_runtime.errors import EncoderMismatchError, StateError
+from edge_runtime.state.fields import put_under, under
+from edge_runtime.state.generations import Generation
+
+if TYPE_CHECKING:
+    from edge_runtime.inputs.encoders.base import Encoder
+    from edge_runtime.runtime import EdgeRuntime
+
+    R = TypeVar("R", bound=EdgeRuntime)
+
+KIND, VERSION = "edge-runtime state", 3
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def take(runtime: EdgeRuntime) -> tuple[dict[str, Any], Arrays]:
+    """Everything a runtime has learned."""
+    arrays: Arrays = {}
+    model = runtime._model
+    if runtime._memory is not None:
+        arrays |= put_under("memory", runtime._memory.to_state())
+    if model is not None:
+        arrays |= put_under("model", model.to_state())
+    if runtime._sensor is not None:
+        arrays |= put_under("sensor", runtime._sensor.to_state())
+    header = {
+        "kind": KIND,
+        "version": VERSION,
+        "encoder": fingerprint_of(runtime.encoder),
+        "taps": list(runtime.taps.items()),
+        "classes": runtime.classes,
+        "options": runtime.options,
+        "settings": asdict(runtime.settings),
+        "counters": dict(runtime._counters),
+        "next_id": runtime._pending.next_id,
+        "policy": runtime._policy.to_state(),
+        "before_growth": runtime._before_growth,
+        "appended": 0 if model is None else model.n_appended,
+        "memory_version": 0 if runtime._memory is None else runtime._memory.version,
+    }
+    return header, arrays
+
+
+def check(header: Mapping[str, Any], encoder: Encoder | None) -> None:
+    """Refuse a state of another kind, version or encoder.
+
+    Raises
+    ------
+    StateError, EncoderMismatchError
+        Says what was found and what was expected.
+    """
+    found = header.get("kind"), header.get("version")
+    if found != (KIND, VERSION):
+        raise StateError(
+            f"state is {found[0]!r} version {found[1]!r}, expected {KIND!r} version {VERSION}: "
+            "was it saved by another release?"
+        )
+    if header.get("encoder") != fingerprint_of(encoder):
+        raise EncoderMismatchError(
+            f"state was learned on encoder {_short(header.get('encoder'))}, but this is "
+            f"{_short(fingerprint_of(encoder))}: open the encoder, and the taps, it was learned on"
+        )
+
+
+def restored(kind: type[R], saved: Generation, encoder: Encoder | None, background: bool) -> R:
+    """The runtime of a generation.
+
+    Raises
+    ------
+    StateError, EncoderMismatchError
+        It is of another release or encoder, or does not fit together.
+    """
+    check(saved.header, encoder)
+    try:
+        return _restored(kind, saved.header, saved.arrays, encoder, background)
+    except StateError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
+        raise StateError(f"generation {saved.number} does not fit together: {error}") from error
+
+
+def _restored(
+    kind: type[R],
+    header: Mapping[str, Any],
+    arrays: Arrays,
+    encoder: Encoder | None,
+    background: bool,
+) -> R:
+    from edge_runtime.inputs.features import FeatureReader
+    from edge_runtime.memory.memory import Memory
+    from edge_runtime.model.derived import DerivedModel
+    from edge_runtime.policy.settings import Settings
+
+    runtime = kind(
+        encoder, header["classes"], settings=Settings(**header["settings"]), background=background,
+        **header["options"],
+    )  # fmt: skip
+    if encoder is None and header["taps"]:
+        runtime._reader = FeatureReader(None, {str(k): int(v) for k, v in header["taps"]})
+    elif encoder is not None and header["taps"] != [list(each) for each in runtime.taps.items()]:
+        raise StateError(f"taps are {header['taps']}, expected {list(runtime.taps.items())}")
+    part = under("memory", arrays)
+    if part:
+        memory, upkeep = runtime._open()
+        n_features = memory.exemplars.n_features
+        memory = Memory.from_state(part, n_features, len(runtime.classes))
+        memory.version = int(header["memory_version"])
+        runtime._memory = memory
+        learned = under("model", arrays)
+        if learned:
+            seed = runtime.options["random_state"]
+            model = DerivedModel.from_state(learned, n_features, seed)
+            model.check_classes(len(runtime.classes))
+            upkeep.restore(model, memory, int(header["appended"]))
+    runtime._sensor.restore(under("sensor", arrays))
+    runtime._counters = {name: int(header["counters"][name]) for name in runtime._counters}
+    runtime._pending.skip_to(int(header["next_id"]))
+    before = header["before_growth"]
+    runtime._before_growth = None if before is None else int(before)
+    runtime._policy.restore(header["policy"])
+    if runtime._model is not None:
+        runtime._policy.drift.start_anew(runtime._model.reference.chances)
+    return runtime
+
+
+def fingerprint_of(encoder: Encoder | None) -> str | None:
+    """What a state remembers of the encoder it was learned on."""
+    return None if encoder is None else encoder.fingerprint
+
+
+def _short(fingerprint: str | None) -> str:
+    return "none (features)" if fingerprint is None else fingerprint[:12]
