@@ -133,6 +133,7 @@ class Exemplars:
 
     def to_int8(self) -> None:
         """Keep rows in half the bytes, for good."""
+        self.keep(np.ones(self._n, np.bool_))  # all columns are of one length
         Z = self.units()
         self.rows = np.zeros((self._n, self.n_features), np.int8)
         self.rows[:] = self._encode(Z)
@@ -154,7 +155,7 @@ class Exemplars:
         self._tend_units(x)
         i = self._n
         if i == len(self.labels):
-            self._reserve(max(16, i // 4))
+            self._reserve(max(16, i // 16))
         self._n += 1
         self.rows[i] = self._encode(self.to_units(x[None])[0])
         self.labels[i], self.slots[i], self.samples[i] = label, slot, sample

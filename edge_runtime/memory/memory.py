@@ -96,23 +96,26 @@ class Memory:
     def fit_into(self, n_bytes: int) -> str | None:
         """Bring rows to at most `n_bytes`; returns what was done, or None if nothing had to be."""
         store = self.exemplars
-        if store.n_bytes + self.gone.n_bytes <= n_bytes:
+        if self.n_bytes <= n_bytes:
+            return None
+        store.keep(np.ones(len(store), np.bool_))  # without room for rows to come
+        if self.n_bytes <= n_bytes:
             return None
         if store.rows.dtype == np.float16 and store.n_features >= WIDE:
             store.to_int8()
             self.version += 1
-            if store.n_bytes + self.gone.n_bytes <= n_bytes:
+            if self.n_bytes <= n_bytes:
                 return f"{len(store)} exemplars are kept in half the bytes"
-        left = LEFT * (n_bytes - self.gone.n_bytes)
+        names = ("labels", "slots", "origins")
+        left = LEFT * (n_bytes - self.gone.bytes_with(*(store.column(name) for name in names)))
         n_most = max(int(left // store.row_bytes), LEAST_ROWS)
         if n_most >= len(store):
-            store.keep(np.ones(len(store), np.bool_))
             return None
         cells = store.column("labels").astype(np.int64) * 65_536 + store.column("slots")
         kept = rows_to_keep(cells, store.units, n_most)
         leaving = np.flatnonzero(~kept)
         trusted = leaving[store.column("is_suspect")[leaving] == 0]
-        columns = (store.column(name)[trusted] for name in ("labels", "slots", "origins"))
+        columns = (store.column(name)[trusted] for name in names)
         self.gone.add(store.units(trusted), *columns)
         store.is_frozen = True
         self.remove(~kept)

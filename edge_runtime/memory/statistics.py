@@ -81,6 +81,15 @@ class Statistics:
         self.keep(self.classes != k)
         self.classes[self.classes > k] -= 1
 
+    def bytes_with(
+        self, classes: npt.ArrayLike, slots: npt.ArrayLike, origins: npt.ArrayLike
+    ) -> int:
+        """Bytes that are held once rows of these classes, slots and origins have come, at most."""
+        mine = np.stack([self.classes, self.slots, self.origins], axis=1)
+        new = np.stack([np.asarray(each, np.int64) for each in (classes, slots, origins)], axis=1)
+        n_groups = len(np.unique(np.concatenate([mine, new]), axis=0))
+        return n_groups * 8 * (len(FIELDS) - 1 + self.n_features)
+
     @property
     def n_bytes(self) -> int:
         """Bytes held."""
