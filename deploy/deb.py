@@ -145,7 +145,7 @@ def build_runtime(out: Path, version: str | None = None) -> Path:
         "edge-runtime-litert, edge-runtime-onnx, python3-numba, python3-onnxruntime",
         "on-device learning for Linux ARM boards\n"
         " A frozen encoder, adaptors that learn without backpropagation, and hyperdimensional\n"
-        " computing that knows what is strange; served over a serial line.",
+        " computing that knows what it does not know; served over a serial line.",
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

@@ -22,7 +22,7 @@ def main() -> float:
 
     runtime = EdgeRuntime()
     for event in runtime.learn_many(X[:800], y[:800]):
-        print(f"      {event.kind:<9} {event.message}")
+        print(f"      {event.kind:<14} {event.message}")
 
     right = []
     for x, truth in zip(X[800:], y[800:], strict=True):
@@ -32,12 +32,14 @@ def main() -> float:
         if prediction.wants_label:  # a person would be asked here
             events += runtime.learn(prediction.sample_id, truth)
         for event in events:
-            if event.kind not in ("strange", "label_wanted"):
-                print(f"{event.sample_id:5d} {event.kind:<9} {event.message}")
+            if event.kind not in ("ood", "label_request"):
+                print(f"{event.sample_id:5d} {event.kind:<14} {event.message}")
 
     before, after = np.mean(right[:300]), np.mean(right[-200:])
     print(f"accuracy before the change {before:.0%}, at the end {after:.0%}")
-    print(f"labels asked for: {runtime.status()['counters']['asked']}, bytes: {runtime.n_bytes:,}")
+    print(
+        f"labels requested: {runtime.status()['counters']['requested']}, bytes: {runtime.n_bytes:,}"
+    )
     return float(after)
 
 

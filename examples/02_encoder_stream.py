@@ -33,10 +33,12 @@ def main(n_first: int = 300, n_clear: int = 100, n_fog: int = 200) -> list[str]:
             events += runtime.learn(prediction.sample_id, truth)
         for event in events:
             kinds.append(event.kind)
-            if event.kind not in ("strange", "label_wanted"):
-                print(f"{event.sample_id:5d} {event.kind:<9} {event.message}")
+            if event.kind not in ("ood", "label_request"):
+                print(f"{event.sample_id:5d} {event.kind:<14} {event.message}")
     counters = runtime.status()["counters"]
-    print(f"{counters['strange']} strangers, {counters['asked']} labels asked for")
+    print(
+        f"{counters['ood']} samples out of distribution, {counters['requested']} labels requested"
+    )
     return kinds
 
 

@@ -1,7 +1,7 @@
 """A class nobody told the board about. Run: `python -m examples.03_add_a_class`.
 
-The runtime knows the digits 0 to 7. Then 8 and 9 appear among the others: they are strange, it
-asks, learns them from a few labels, and still knows the old ones.
+The runtime knows the digits 0 to 7. Then 8 and 9 appear among the others: they are out of
+distribution; it requests labels, learns them from a few labels, and still knows the old ones.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def main() -> tuple[float, float, float]:
         if prediction.wants_label:
             events += runtime.learn(prediction.sample_id, truth)
         for event in events:
-            if event.kind not in ("strange", "label_wanted"):
-                print(f"{event.sample_id:5d} {event.kind:<9} {event.message}")
+            if event.kind not in ("ood", "label_request"):
+                print(f"{event.sample_id:5d} {event.kind:<14} {event.message}")
 
     after = accuracy(runtime, X[test_old], y[test_old])
     fresh = accuracy(runtime, X[test_new], y[test_new])
     print(f"classes known now: {sorted(runtime.classes)}")
     print(f"old classes {before:.0%} before, {after:.0%} after; new classes {fresh:.0%}")
-    print(f"labels asked for: {runtime.status()['counters']['asked']}")
+    print(f"labels requested: {runtime.status()['counters']['requested']}")
     return before, after, fresh
 
 

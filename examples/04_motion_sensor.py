@@ -48,13 +48,13 @@ def main(n_first: int = 6, n_later: int = 8) -> tuple[float, float, list[str]]:
             events += runtime.learn(prediction.sample_id, truth)
         for event in events:
             kinds.append(event.kind)
-            if event.kind not in ("strange", "label_wanted"):
-                print(f"{i:5d} {event.kind:<9} {event.message}")
+            if event.kind not in ("ood", "label_request"):
+                print(f"{i:5d} {event.kind:<14} {event.message}")
     before, after = float(np.mean(right[:n_before])), float(np.mean(right[-200:]))
     turned = float(np.mean(right[n_before : n_before + 40]))
     print(f"accuracy before {before:.0%}, just after the turn {turned:.0%}, at the end {after:.0%}")
     counters = runtime.status()["counters"]
-    print(f"{len(later)} windows, {counters['labels'] - len(first)} labels asked for and given")
+    print(f"{len(later)} windows, {counters['labels'] - len(first)} labels requested and given")
     return before, after, kinds
 
 

@@ -46,13 +46,13 @@ def main(
             events += runtime.learn(prediction.sample_id, truth)
         for event in events:
             kinds.append(event.kind)
-            if event.kind not in ("strange", "label_wanted"):
-                print(f"{i:5d} s {event.kind:<9} {event.message}")
+            if event.kind not in ("ood", "label_request"):
+                print(f"{i:5d} s {event.kind:<14} {event.message}")
     before, after = float(np.mean(right[:80])), float(np.mean(right[-80:]))
-    strange = float(np.mean(right[80:110]))
-    print(f"accuracy {before:.0%}; the other orchestra {strange:.0%}, at the end {after:.0%}")
+    changed = float(np.mean(right[80:110]))
+    print(f"accuracy {before:.0%}; the other orchestra {changed:.0%}, at the end {after:.0%}")
     counters = runtime.status()["counters"]
-    print(f"{counters['labels'] - n_first} labels asked for and given")
+    print(f"{counters['labels'] - n_first} labels requested and given")
     return before, after, kinds
 
 

@@ -56,7 +56,7 @@ def register(commands: Any) -> None:
     add_link_options(parser, changes=True)
     parser.set_defaults(run=undo)
 
-    parser = commands.add_parser("capture", help="have strange samples kept, where that is allowed")
+    parser = commands.add_parser("capture", help="have OOD samples kept, where that is allowed")
     parser.add_argument("samples", type=int, metavar="N", help="the next so many; 0 ends it")
     add_link_options(parser, changes=True)
     parser.set_defaults(run=capture)
@@ -73,7 +73,7 @@ def register(commands: Any) -> None:
 def _register_label(commands: Any) -> None:
     parser = commands.add_parser("label", help="answer what a board asks about")
     parser.add_argument("pairs", nargs="*", metavar="SAMPLE=LABEL", help="else it asks you")
-    parser.add_argument("--list", action="store_true", help="only show what is asked")
+    parser.add_argument("--list", action="store_true", help="only show what is requested")
     parser.add_argument("--json", action="store_true", help="with --list")
     parser.add_argument("--limit", type=int, metavar="N", help="at most so many")
     parser.add_argument("--answers", type=Path, metavar="CSV", help="a file of sample,label")
@@ -104,7 +104,7 @@ def show_status(arguments: argparse.Namespace) -> None:
 
 
 def label(arguments: argparse.Namespace) -> None:
-    """Show what is asked, or send answers from the command line, a file, or a person."""
+    """Show what is requested, or send answers from the command line, a file, or a person."""
     if sum((bool(arguments.pairs), arguments.list, arguments.answers is not None)) > 1:
         raise UsageError("SAMPLE=LABEL, --list and --answers do not go together: choose one")
     with open_link(arguments) as link:
@@ -116,19 +116,19 @@ def label(arguments: argparse.Namespace) -> None:
             return _send(link, [LabelEntry(*each) for each in answers.items()])
         if arguments.answers is not None:
             return _answer_from_file(link, arguments, classes)
-        asked = labels.wanted(link, arguments.limit)
-        note(f"{asked.waiting} asked for; Enter skips, = agrees, q ends")
-        return _send(link, labels.ask_person(asked.wanted, classes, input))
+        requested = labels.wanted(link, arguments.limit)
+        note(f"{requested.waiting} requested; Enter skips, = agrees, q ends")
+        return _send(link, labels.ask_person(requested.wanted, classes, input))
 
 
 def _show_requests(link: Link, arguments: argparse.Namespace) -> None:
-    asked = labels.wanted(link, arguments.limit)
-    rows = [asdict(each) for each in asked.wanted]
+    requested = labels.wanted(link, arguments.limit)
+    rows = [asdict(each) for each in requested.wanted]
     if arguments.json:
-        print(json.dumps({"wanted": rows, "waiting": asked.waiting}, indent=2))
+        print(json.dumps({"wanted": rows, "waiting": requested.waiting}, indent=2))
     elif rows:
         print(format_table(rows))
-    note(f"{asked.waiting} labels are asked for")
+    note(f"{requested.waiting} labels are requested")
 
 
 def _answer_from_file(
@@ -138,12 +138,12 @@ def _answer_from_file(
     until_s = link.now_s() + (arguments.follow_s or 0.0)
     n_sent, settled = 0, set()
     while True:
-        asked = labels.wanted(link, arguments.limit).wanted
-        new = [each for each in asked if each.sample not in settled]
+        requested = labels.wanted(link, arguments.limit).wanted
+        new = [each for each in requested if each.sample not in settled]
         entries = labels.known_answers(new, answers)
         if entries:
             n_sent += _report(*labels.send_labels(link, entries))
-        settled = {each.sample for each in asked}  # what has no answer now has none later
+        settled = {each.sample for each in requested}  # what has no answer now has none later
         if link.now_s() >= until_s:
             break
         link.listen(min(POLL_S, until_s - link.now_s()))
@@ -199,7 +199,7 @@ def _generation_before(link: Link, steps: int) -> int:
 
 
 def capture(arguments: argparse.Namespace) -> None:
-    """Have the raw inputs of strange samples kept; `pull` fetches them."""
+    """Have the raw inputs of samples out of distribution kept; `pull` fetches them."""
     if arguments.samples < 0:
         raise UsageError(f"{arguments.samples} samples, expected 0 or more")
     with open_link(arguments) as link:

@@ -27,10 +27,10 @@ MAX_LINE_BYTES: Final = 4 * 2**20
 METRICS: Final[Mapping[str, tuple[str, str, str]]] = {
     "samples": ("samples_total", "counter", "Samples answered."),
     "labels": ("labels_total", "counter", "Labels learned."),
-    "asked": ("labels_wanted_total", "counter", "Samples whose label was asked for."),
-    "strange": ("strange_samples_total", "counter", "Samples called out of distribution."),
+    "requested": ("label_requests_total", "counter", "Samples whose label was requested."),
+    "ood": ("ood_samples_total", "counter", "Samples out of distribution."),
     "rejected": ("rejected_samples_total", "counter", "Samples that could not be used."),
-    "ood_rate": ("ood_ratio", "gauge", "Share of the last samples called strange."),
+    "ood_rate": ("ood_ratio", "gauge", "Share of the last samples out of distribution."),
     "accuracy": ("accuracy_ratio", "gauge", "Share of the last labels that were guessed."),
     "slots": ("slots", "gauge", "Domains known."),
     "current_slot": ("current_slot", "gauge", "Slot that answers now."),

@@ -118,7 +118,7 @@ def _captions(watched: Watched) -> Iterator[tuple[str, str]]:
     last = watched.last
     yield "board", watched.board or "unnamed"
     yield "samples answered", _many(last.get("samples"))
-    yield "strange at the end", percent(_share(last.get("ood_rate")))
+    yield "out of distribution at the end", percent(_share(last.get("ood_rate")))
     yield "guessed, of the last labels", percent(_share(last.get("accuracy")))
     yield "slots", _many(last.get("slots"))
     yield "labels learned", _many(last.get("labels"))
@@ -176,7 +176,7 @@ def _png(watched: Watched) -> bytes:
     for axis, colour, name, series in zip(
         axes,
         (ACCURACY, ALARMS, INK, INK),
-        ("guessed", "strange (OOD)", "slots", "memory, MiB"),
+        ("guessed", "OOD", "slots", "memory, MiB"),
         (
             watched.series("accuracy", 100.0),
             watched.series("ood_rate", 100.0),

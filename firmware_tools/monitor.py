@@ -19,8 +19,8 @@ from firmware_tools.watching import Figures, Look
 BARS: Final = "▁▂▃▄▅▆▇█"
 MAX_POINTS: Final = 60
 MAX_EVENTS: Final = 12
-QUIET: Final = ("strange", "label_wanted")  # counted in the figures, too many to list
-STYLES: Final = {"drift": "yellow", "grown": "green", "adapted": "green", "rejected": "red"}
+QUIET: Final = ("ood", "label_request")  # counted in the figures, too many to list
+STYLES: Final = {"drift": "yellow", "grown": "green", "adapted": "green", "sensor_fault": "red"}
 
 
 def sparkline(values: Sequence[float | None]) -> str:
@@ -70,9 +70,9 @@ class View:
         table = Table.grid(padding=(0, 3))
         for name, value, curve in (
             ("accuracy", percent(figures.accuracy), sparkline(self._accuracy)),
-            ("strange (OOD)", percent(figures.ood_rate), sparkline(self._ood)),
+            ("out of distribution", percent(figures.ood_rate), sparkline(self._ood)),
             ("samples", _many(figures.samples), f"{_many(figures.rejected)} rejected"),
-            ("labels", _many(figures.labels), f"{_many(figures.asked)} asked for"),
+            ("labels", _many(figures.labels), f"{_many(figures.requested)} requested"),
             ("generation", _many(figures.generation), f"{_many(figures.slots)} slots"),
             ("learned", _megabytes(figures.learned_bytes), _budget(figures)),
             ("memory", _megabytes(figures.memory_bytes), _temperature(figures)),
@@ -99,7 +99,7 @@ def _slots(slots: Sequence[Any], current: int | None) -> Table:
     for name in names:
         table.add_column(cell_text(name).replace("_", " "), justify="right")
     for row in rows:
-        style = "bold" if row.get("slot") == current else ""
+        style = "bold" if row.get("number") == current else ""
         table.add_row(*(cell_text(row.get(name)) for name in names), style=style)
     return table
 
@@ -109,7 +109,7 @@ def plain_line(look: Look) -> str:
     figures = look.figures
     clock = time.strftime("%H:%M:%S", time.gmtime(look.time_s))
     return (
-        f"{clock} samples {_many(figures.samples)}  strange {percent(figures.ood_rate)}  "
+        f"{clock} samples {_many(figures.samples)}  OOD {percent(figures.ood_rate)}  "
         f"accuracy {percent(figures.accuracy)}  slots {_many(figures.slots)}  "
         f"labels {_many(figures.labels)}  memory {_megabytes(figures.memory_bytes)}"
     )
@@ -117,7 +117,7 @@ def plain_line(look: Look) -> str:
 
 def event_line(event: EventEntry) -> str:
     """One event as a line."""
-    return f"  {event.sample:>8}  {cell_text(event.kind):<12}  {cell_text(event.message)}"
+    return f"  {event.sample:>8}  {cell_text(event.kind):<15}  {cell_text(event.message)}"
 
 
 def percent(share: float | None) -> str:

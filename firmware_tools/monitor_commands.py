@@ -35,7 +35,10 @@ def register(commands: Any) -> None:
     )
     parser.add_argument("--until", metavar="KIND", help="end with such an event: grown, drift, ...")
     parser.add_argument(
-        "--answers", type=Path, metavar="CSV", help="sample,label: answer what is asked meanwhile"
+        "--answers",
+        type=Path,
+        metavar="CSV",
+        help="sample,label: answer what is requested meanwhile",
     )
     add_link_options(parser, changes=True)
     parser.set_defaults(run=monitor)
@@ -85,7 +88,7 @@ def _wait(link: Link, seconds: float, answering: Callable[[], int]) -> int:
 
 
 def _answering(link: Link, path: Path | None) -> Callable[[], int]:
-    """A function that answers what is asked, as far as a file knows; how many were learned."""
+    """A function that answers what is requested, as far as a file knows; how many were learned."""
     if path is None:
         return lambda: 0
     classes = labels.classes_of(link)

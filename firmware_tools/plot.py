@@ -45,20 +45,22 @@ class Mark(NamedTuple):
 
 MARKS: Final[Mapping[str, Mark]] = {
     "drift": Mark("drift", "v", "#D55E00", True),
-    "label_wanted": Mark("label wanted", "|", "#6b6b6b"),
+    "label_request": Mark("label request", "|", "#6b6b6b"),
     "grown": Mark("grown", "^", "#009E73", True),
     "adapted": Mark("adapted", "s", "#E69F00"),
-    "known": Mark("known", "o", "#0072B2"),
+    "returned": Mark("returned", "o", "#0072B2"),
+    "trial_rejected": Mark("trial rejected", "x", "#E69F00"),
     "merged": Mark("merged", "P", "#CC79A7"),
-    "quantised": Mark("quantised", "d", "#CC79A7"),
-    "dropped": Mark("dropped", "X", "#CC79A7", True),
-    "lost": Mark("labels lost", "4", "#D55E00"),
-    "forgotten": Mark("class forgotten", "p", "#000000"),
+    "evicted": Mark("evicted", "d", "#CC79A7"),
+    "no_room": Mark("no room", "X", "#CC79A7", True),
+    "labels_lost": Mark("labels lost", "4", "#D55E00"),
     "undone": Mark("undone", "<", "#56B4E9", True),
-    "doubtful": Mark("label doubted", "1", "#F0E442"),
-    "broken": Mark("sensor broken", "D", "#000000", True),
-    "repaired": Mark("sensor repaired", "o", "#000000"),
-    "rejected": Mark("rejected", "x", "#000000"),
+    "label_noise": Mark("label noise", "1", "#F0E442"),
+    "accuracy_low": Mark("accuracy low", "2", "#D55E00"),
+    "accelerator": Mark("accelerator", "3", "#6b6b6b"),
+    "sensor_fault": Mark("sensor fault", "D", "#000000", True),
+    "sensor_ok": Mark("sensor works", "o", "#000000"),
+    "sample_rejected": Mark("sample rejected", "x", "#000000"),
 }
 
 
@@ -170,7 +172,7 @@ def _draw_curves(top: Any, middle: Any, run: Run) -> None:
     kept = slice(None, None, -(-n // MAX_POINTS))
     for axis, flags, colour, name in (
         (top, run.is_correct, ACCURACY, "accuracy"),
-        (middle, run.is_ood, ALARMS, "strange (OOD)"),
+        (middle, run.is_ood, ALARMS, "OOD"),
     ):
         rates = 100 * rolling_rate(flags, window)
         axis.plot(run.index[kept], rates[kept], color=colour, linewidth=2, zorder=4)

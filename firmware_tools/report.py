@@ -22,7 +22,7 @@ from firmware_tools.tables import Rows, cell_text
 __all__ = ["draw_run", "write_report"]
 
 # Kinds that come with many a sample: the picture shows them, the log counts them.
-FREQUENT: Final = ("strange", "label_wanted")
+FREQUENT: Final = ("ood", "label_request")
 MAX_LOG_ROWS: Final = 1000
 
 

@@ -16,8 +16,9 @@ from firmware_tools.tables import cell_text, format_table
 FIRST: Final = (
     "board", "name", "release", "state", "phase", "confirm_within_s", "worker", "trouble", "stream",
     "slot", "number", "version", "outcome", "generation", "generations", "unsaved", "classes",
-    "current_slot", "counters", "judged", "right", "samples", "strange", "labels", "bytes",
-    "budget_bytes", "provisioned", "authorised", "agent_bytes", "worker_bytes", "temperature_c",
+    "current_slot", "counters", "judged", "right", "n_labels", "n_classes", "accuracy",
+    "n_held_out", "exemplars", "evicted_labels", "suspected_labels", "bytes", "budget_bytes",
+    "provisioned", "authorised", "agent_bytes", "worker_bytes", "temperature_c",
 )  # fmt: skip
 
 

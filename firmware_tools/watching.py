@@ -34,14 +34,14 @@ MAX_MARKS: Final = 600
 class Figures:
     """The numbers of one look; None where the board does not say, or nothing has happened yet.
 
-    Rates are shares of the last samples: `ood_rate` of those called strange, `accuracy` of those
-    whose label came and was the board's own guess.
+    Rates are shares of the last samples: `ood_rate` of those out of distribution, `accuracy` of
+    those whose label came and was the board's own guess.
     """
 
     samples: int | None = None
     labels: int | None = None
-    asked: int | None = None
-    strange: int | None = None
+    requested: int | None = None
+    ood: int | None = None
     rejected: int | None = None
     ood_rate: float | None = None
     accuracy: float | None = None
@@ -162,10 +162,10 @@ def figures_of(
     return Figures(
         samples=_whole(counters, "samples"),
         labels=_whole(counters, "labels"),
-        asked=_whole(counters, "asked"),
-        strange=_whole(counters, "strange"),
+        requested=_whole(counters, "requested"),
+        ood=_whole(counters, "ood"),
         rejected=_whole(counters, "rejected"),
-        ood_rate=_mean(recent, "strange"),
+        ood_rate=_mean(recent, "ood"),
         accuracy=accuracy,
         slots=len(slots) if isinstance(slots, list) else None,
         current_slot=_whole(runtime, "current_slot"),

@@ -10,13 +10,13 @@ from edge_runtime.records import Event, Prediction
 
 
 class ScriptedRuntime:
-    """Predicts the sample itself; `strange`, `asks`, `step_events` and `learn_events` by sample id.
+    """Predicts the sample itself; `ood`, `asks`, `step_events` and `learn_events` by sample id.
 
     A sample that is no int is bad. Labels older than `memory` samples are too late.
     """
 
-    def __init__(self, strange=(), asks=(), step_events=None, learn_events=None, memory=10**9):
-        self.strange, self.asks, self.memory = set(strange), set(asks), memory
+    def __init__(self, ood=(), asks=(), step_events=None, learn_events=None, memory=10**9):
+        self.ood, self.asks, self.memory = set(ood), set(asks), memory
         self.step_events, self.learn_events = step_events or {}, learn_events or {}
         self.calls = []
         self.next_id = 0
@@ -26,7 +26,7 @@ class ScriptedRuntime:
             try:
                 yield self.step(x)
             except SampleError as error:
-                yield Event("rejected", self.next_id, f"bad sample skipped: {error}")
+                yield Event("sample_rejected", self.next_id, f"bad sample skipped: {error}")
 
     def step(self, x):
         if not isinstance(x, int | np.integer):
@@ -34,7 +34,7 @@ class ScriptedRuntime:
         sample_id = self.next_id
         self.next_id += 1
         self.calls.append(("step", sample_id))
-        is_ood = sample_id in self.strange
+        is_ood = sample_id in self.ood
         return Prediction(
             sample_id=sample_id,
             label=int(x),
@@ -79,9 +79,9 @@ def ticking_clock():
 def drifting_run(names=("day", "night"), n=40, **options):
     """Two domains of `n` samples and back: drift, a label and growth after the first change."""
     runtime = ScriptedRuntime(
-        strange=range(n, n + 10),
+        ood=range(n, n + 10),
         asks=range(n + 5, n + 15),
-        step_events={n + 4: ["strange", "drift"], n + 5: ["label_wanted"], 2 * n + 7: ["known"]},
+        step_events={n + 4: ["ood", "drift"], n + 5: ["label_request"], 2 * n + 7: ["returned"]},
         learn_events={n + 14: ["grown"]},
     )
     labels = np.arange(3 * n) % 5

@@ -127,7 +127,7 @@ def test_the_report_holds_picture_table_events_and_settings(tmp_path):
     ):
         assert expected in page.text
     assert "2 of 2" in page.text
-    assert "Not listed: 1 strange and 1 label_wanted events." in page.text
+    assert "Not listed: 1 ood and 1 label_request events." in page.text
     assert page.tags.count("table") == 4
     assert page.tags.count("img") == 1
 
@@ -213,11 +213,11 @@ def test_a_cell_is_bounded():
 
 
 def test_every_event_can_be_drawn_and_named():
-    assert set(EVENT_KINDS) - {"strange"} <= set(MARKS)
+    assert set(EVENT_KINDS) - {"ood"} <= set(MARKS)
     kinds = {i: [kind] for i, kind in enumerate(EVENT_KINDS)}
     run = evaluate(ScriptedRuntime(step_events=kinds), [1] * 40, [1] * 40)
     assert png_of(run)
-    assert "sensor broken" in report._event_log(run)
+    assert "sensor fault" in report._event_log(run)
 
 
 # -- several runs -------------------------------------------------------------------------------

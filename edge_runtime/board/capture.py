@@ -18,7 +18,7 @@ class CommandError(EdgeRuntimeError, ValueError):
 
 
 class Captured:
-    """Raw inputs of samples that were strange or asked about; bounded, and off until asked for."""
+    """Raw inputs of samples that were out of distribution or whose label was requested; bounded."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes

@@ -16,17 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from edge_runtime import snapshot
-from edge_runtime.classes import indices_of
 from edge_runtime.errors import LabelError, StateError
 from edge_runtime.inputs.encoders import Encoder
-from edge_runtime.policy import PolicySettings
+from edge_runtime.memory.classes import indices_of
+from edge_runtime.policy.settings import Settings
 from edge_runtime.protocol.pack.errors import PackError
 from edge_runtime.protocol.pack.manifest import STATE
 from edge_runtime.protocol.pack.opening import open_packed_encoder
 from edge_runtime.protocol.pack.verify import ModelPack, read_pack
 from edge_runtime.runtime import EdgeRuntime
-from edge_runtime.state import generations
+from edge_runtime.state import generations, snapshot
 
 
 @dataclass(frozen=True)
@@ -55,13 +54,14 @@ def open_deployment(
     carry_from: Path | None = None,
     set_aside: bool = False,
     lean: bool = False,
+    background: bool = False,
 ) -> tuple[EdgeRuntime, str]:
     """A runtime, and in words where its learned state comes from.
 
     The first that fits: what was learned in ``carry_from`` (unless a head brings its own), what
     this deployment learned before, what the head or the model brings. Else it starts empty. With
     ``set_aside``, what it learned before and cannot be read is given another name, and is no error.
-    ``lean`` is `open_encoder`'s.
+    ``lean`` is `open_encoder`'s, ``background`` the runtime's: no fit holds up an answer then.
 
     Raises
     ------
@@ -76,26 +76,30 @@ def open_deployment(
         if place.head is not None:
             source_file = stack.enter_context(place.head.open("rb"))
             source = read_pack(source_file, None)
-        policy = _policy(source)  # checked even where learned state brings its own
+        settings = _settings(source)  # checked even where learned state brings its own
         refusal = ""
         if carry_from not in (None, place.learned) and place.head is None:
             assert carry_from is not None
             try:
                 if has_state(carry_from):
-                    return _carry(carry_from, place.learned, encoder, source), "carried over"
+                    return _carry(
+                        carry_from, place.learned, encoder, source, background
+                    ), "carried over"
             except StateError as error:
                 refusal = f"; what was learned before is kept aside: {error}"
         if has_state(place.learned):
             try:
-                return _load(place.learned, encoder, source), f"its own{refusal}"
+                return _load(place.learned, encoder, source, background), f"its own{refusal}"
             except StateError as error:
                 if not set_aside:
                     raise
                 refusal = f"; {_set_aside(place.learned, error)}"
         _bring_state(place.learned, encoder, source, source_file)
         if has_state(place.learned):
-            return _load(place.learned, encoder, source), f"the pack's{refusal}"
-        return EdgeRuntime(encoder, source.manifest.classes, policy=policy), f"none yet{refusal}"
+            return _load(place.learned, encoder, source, background), f"the pack's{refusal}"
+        classes = source.manifest.classes
+        runtime = EdgeRuntime(encoder, classes, settings=settings, background=background)
+        return runtime, f"none yet{refusal}"
 
 
 def has_state(directory: Path) -> bool:
@@ -112,11 +116,15 @@ def _set_aside(learned: Path, error: StateError) -> str:
     return f"what was learned is kept aside in {aside.name}: {error}"
 
 
-def _carry(old: Path, new: Path, encoder: Encoder, pack: ModelPack) -> EdgeRuntime:
-    _load(old, encoder, pack)  # read by the code that will use it, before anything is copied
+def _carry(
+    old: Path, new: Path, encoder: Encoder, pack: ModelPack, background: bool
+) -> EdgeRuntime:
+    _load(
+        old, encoder, pack, background
+    )  # read by the code that will use it, before anything is copied
     saved = generations.load(old)
     generations.save(new, saved.header, saved.arrays)
-    return _load(new, encoder, pack)
+    return _load(new, encoder, pack, background)
 
 
 def _bring_state(learned: Path, encoder: Encoder, pack: ModelPack, file: BinaryIO) -> None:
@@ -131,15 +139,15 @@ def _bring_state(learned: Path, encoder: Encoder, pack: ModelPack, file: BinaryI
     generations.save(learned, header, arrays)
 
 
-def _policy(pack: ModelPack) -> PolicySettings:
+def _settings(pack: ModelPack) -> Settings:
     try:
-        return PolicySettings(**pack.manifest.thresholds)  # type: ignore[arg-type]
+        return Settings(**pack.manifest.thresholds)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise PackError("manifest", f"thresholds: {error}") from error
 
 
-def _load(learned: Path, encoder: Encoder, pack: ModelPack) -> EdgeRuntime:
-    runtime = EdgeRuntime.load(learned, encoder)
+def _load(learned: Path, encoder: Encoder, pack: ModelPack, background: bool) -> EdgeRuntime:
+    runtime = EdgeRuntime.load(learned, encoder, background=background)
     try:
         _, runtime.classes = indices_of(pack.manifest.classes, runtime.classes)
     except LabelError as error:

@@ -27,7 +27,8 @@ MAX_WANTED: Final = 256
 MAX_TEXT_CHARS: Final = 200
 MAX_EVIDENCE: Final = 12
 METRICS: Final = (
-    "sample", "time_s", "p_value", "ood_score", "strange", "asked", "slot", "generation", "step_ms"
+    "sample", "time_s", "p_value", "ood_score", "ood", "requested", "slot", "generation",
+    "step_ms",
 )  # fmt: skip
 # Header, keys and counts of an answer whose list is empty.
 _ROOM: Final = 120
@@ -118,7 +119,7 @@ class Journal:
 
     @property
     def wanted(self) -> tuple[LabelWanted, ...]:
-        """The strangest first: what a label can teach most about."""
+        """The most unusual first: what a label can teach most about."""
         return tuple(sorted(self._wanted.values(), key=lambda each: (each.p_value, -each.sample)))
 
     def events(self, since: int, limit: int) -> EventsAnswer:

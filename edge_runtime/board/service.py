@@ -19,9 +19,8 @@ from edge_runtime.board.capture import MAX_CAPTURED, Captured, CommandError
 from edge_runtime.board.files import Files
 from edge_runtime.board.wear import BYTES_PER_HOUR, SAVE_S, SavePlan
 from edge_runtime.errors import EdgeRuntimeError, LabelError
-from edge_runtime.persistence import UndoTo
 from edge_runtime.records import Event, Label, Prediction
-from edge_runtime.runtime import EdgeRuntime
+from edge_runtime.runtime import EdgeRuntime, UndoTo
 from edge_runtime.state import generations
 
 MAX_NEWS: Final = 1000  # rows, events: what is not fetched in time is counted as lost

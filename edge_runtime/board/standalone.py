@@ -128,7 +128,7 @@ class Run:
                 raise item
             events = self._runtime.learn(*item)
         except EdgeRuntimeError as error:
-            show({"event": "rejected", "message": f"label: {error}"})
+            show({"event": "label_refused", "message": str(error)})
             return
         self._plan.changed(now_s)
         for event in events:
@@ -197,7 +197,7 @@ def _open(arguments: argparse.Namespace, scratch: Path) -> EdgeRuntime:
 
     learned = arguments.learned or scratch / "learned"
     place = Place(arguments.pack, None, learned, scratch / "encoders")
-    runtime, source = open_deployment(place, lean=PROFILES[arguments.profile].lean)
+    runtime, source = open_deployment(place, lean=PROFILES[arguments.profile].lean, background=True)
     release_memory()  # of what was needed to open it
     show({"learned": source, "classes": runtime.classes})
     return runtime

@@ -157,6 +157,7 @@ def _serve(order: Order, channel: Channel, inbox: Inbox) -> int:
             carry_from=carry_from,
             set_aside=order.set_aside,
             lean=profile.lean,
+            background=True,
         )
     release_memory()  # of what was needed to open it
     settings = ServiceSettings(order.save_s, order.capture_bytes, order.write_bytes)

@@ -40,7 +40,7 @@ class Figures(NamedTuple):
     final, forgetting, routing : on probes, at the end, means over domains; see `checkpoints`.
     noticed, delay : share of changes answered, and median number of samples that it took.
     false_alarms : per hour.
-    strange : share of samples called strange.
+    ood : share of samples called out of distribution.
     labels : learned.
     n_bytes : at the last checkpoint.
     microseconds : median of a step.
@@ -53,7 +53,7 @@ class Figures(NamedTuple):
     noticed: float
     delay: float
     false_alarms: float
-    strange: float
+    ood: float
     labels: float
     n_bytes: float
     microseconds: float
@@ -68,7 +68,7 @@ _STYLE: Final[Mapping[str, tuple[str, float, int]]] = {
     "noticed": ("changes noticed %", 100, 0),
     "delay": ("delay, samples", 1, 1),
     "false_alarms": ("false alarms/h", 1, 2),
-    "strange": ("called strange %", 100, 1),
+    "ood": ("OOD %", 100, 1),
     "labels": ("labels", 1, 0),
     "n_bytes": ("kB", 1e-3, 0),
     "microseconds": ("us/step", 1, 0),
@@ -102,7 +102,7 @@ def figures(run: Run, sample_seconds: float = 1.0) -> Figures:
         noticed=len(delays) / len(changes) if changes else math.nan,
         delay=float(np.median(delays)) if delays else math.nan,
         false_alarms=run.false_alarms() / hours if hours else math.nan,
-        strange=run.alarm_rate(),
+        ood=run.alarm_rate(),
         labels=float(run.labels_used().total),
         n_bytes=float(last.n_bytes) if last else math.nan,
         microseconds=1e6 * float(np.median(run.seconds)) if has_times else math.nan,  # type: ignore[arg-type]

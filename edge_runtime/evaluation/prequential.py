@@ -1,8 +1,9 @@
 """Test-then-train: every sample is first answered, then its label may be learned.
 
 That is how a board meets the world, so it is the honest accuracy of a learner that never stops.
-Labels can come late, and only where the runtime asked. Pure: no file, and no clock but the one that
-is passed in. Not here: the record itself (`recording`), its numbers (`figures`), pictures of a run.
+Labels can come late, and only where the runtime requested them. Pure: no file, and no clock but the
+one that is passed in. Not here: the record itself (`recording`), its numbers
+(`figures`), pictures of a run.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ __all__ = ["Change", "LabelUse", "Learner", "LoggedEvent", "Probe", "Run", "eval
 T = TypeVar("T")
 Clock = Callable[[], float]
 OnStep = Callable[[int, Prediction | None, Sequence[LoggedEvent], float | None], None]
-Answer = Literal["asked", "all"] | float | Callable[[int, Prediction], bool]
+Answer = Literal["requested", "all"] | float | Callable[[int, Prediction], bool]
 
 
 class Learner(Peeked, Protocol):
@@ -34,7 +35,7 @@ class Learner(Peeked, Protocol):
     """
 
     def run(self, stream: Iterable[Any], /) -> Iterator[Prediction | Event]:
-        """One `Prediction` for each sample, or one `rejected` event for a bad one."""
+        """One `Prediction` for each sample, or one `sample_rejected` event for a bad one."""
 
     def learn(self, sample_id: int, label: Label, /) -> list[Event]:
         """Learn one label; a `LabelError` says that the sample is forgotten."""
@@ -47,7 +48,7 @@ def evaluate(
     *,
     domains: Sequence[str] | None = None,
     label_delay: int = 0,
-    answer: Answer = "asked",
+    answer: Answer = "requested",
     probes: Mapping[str, Probe] | None = None,
     on_step: OnStep | None = None,
     clock: Clock | None = None,
@@ -63,8 +64,8 @@ def evaluate(
     samples, labels, domains : as many of each; labels are the truth, used to score and to answer.
     label_delay : samples between a sample and its label; a label that is still on its way when the
         stream ends never comes.
-    answer : which labels are given: where the runtime "asked", "all", a share of them evenly spread
-        (0.1 is every tenth), or where ``answer(index, prediction)`` is true.
+    answer : which labels are given: those that the runtime "requested", "all", a share of them
+        evenly spread (0.1 is every tenth), or where ``answer(index, prediction)`` is true.
     probes : domain -> samples that are not in the stream. Wherever a domain ends, and at the very
         end, all of them are answered without notice: `Run.checkpoints`. Clocks do not count it.
     on_step : called after each sample with its index, its prediction (None for a bad sample), the
@@ -103,8 +104,10 @@ def _answering(answer: Answer) -> Callable[[int, Prediction], bool]:
         if not 0 < share <= 1:
             raise ValueError(f"answer is {answer!r}, expected a share above 0, at most 1")
         return lambda index, _: int((index + 1) * share) > int(index * share)
-    if answer not in ("asked", "all"):
-        raise ValueError(f"answer is {answer!r}, expected 'asked', 'all', a share or a function")
+    if answer not in ("requested", "all"):
+        raise ValueError(
+            f"answer is {answer!r}, expected 'requested', 'all', a share or a function"
+        )
     return lambda _, prediction: answer == "all" or prediction.wants_label
 
 
@@ -222,7 +225,7 @@ class _Session:
             "is_ood": answer.is_ood,
             "p_value": answer.p_value,
             "slot": -1 if answer.slot is None else answer.slot,
-            "is_asked": answer.wants_label,
+            "is_requested": answer.wants_label,
             "is_learned": False,
         }
         for name, value in row.items():
@@ -234,7 +237,9 @@ class _Session:
             events, seconds = self._timed(lambda: self._runtime.learn(due.sample_id, due.label))
         except LabelError as error:
             self._n_refused_labels += 1
-            self._log(index, [Event("rejected", due.sample_id, f"label refused: {error}")], None)
+            self._log(
+                index, [Event("sample_rejected", due.sample_id, f"Label refused: {error}")], None
+            )
             return
         self._columns["is_learned"][due.row] = True
         self._log(index, events, seconds)

@@ -1,9 +1,9 @@
 """The record of one run over a stream: what was answered, what was noticed, what it cost.
 
-Arrays have one entry for each sample that was answered; a bad sample has none, only its `rejected`
-event. `to_dict` is plain JSON, `from_dict` refuses what does not fit together. Not here: how a
-run comes about (`prequential`), the numbers of several runs (`figures`), files, pictures. Loads no
-learner.
+Arrays have one entry for each sample that was answered; a bad sample has none, only its
+`sample_rejected` event. `to_dict` is plain JSON, `from_dict` refuses what does not fit together.
+Not here: how a run comes about (`prequential`), the numbers of several runs (`figures`), files,
+pictures. Loads no learner.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from edge_runtime.errors import StreamError
 from edge_runtime.evaluation.checkpoints import MAX_CHECKPOINTS, Checkpoint, from_plain
 from edge_runtime.records import EVENT_KINDS, Event, Label
 
-KIND, VERSION = "edge-runtime run", 2
-READABLE = (1, 2)  # version 1 had no checkpoints
+KIND, VERSION = "edge-runtime run", 3
 
 Flags = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -37,7 +36,7 @@ COLUMNS: Final[Mapping[str, type[np.generic]]] = {
     "is_ood": np.bool_,
     "p_value": np.float64,
     "slot": np.int64,
-    "is_asked": np.bool_,
+    "is_requested": np.bool_,
     "is_learned": np.bool_,
 }
 
@@ -78,7 +77,7 @@ class Run:
     domain, true_class : (n,) index into `domain_names` and `class_names`.
     is_correct, is_ood, p_value, slot : (n,) the prediction, made before the label was learned;
         slot -1 is none.
-    is_asked, is_learned : (n,) whether the runtime wanted the label, and whether it learned it.
+    is_requested, is_learned : (n,) whether the runtime wanted the label, and whether it learned it.
     seconds : (n,) of each step; None without a clock.
     events : from steps and from labels, in order.
     n_rejected : bad samples.
@@ -94,7 +93,7 @@ class Run:
     is_ood: Flags
     p_value: Floats
     slot: Ints
-    is_asked: Flags
+    is_requested: Flags
     is_learned: Flags
     seconds: Floats | None
     domain_names: tuple[str, ...]
@@ -110,7 +109,7 @@ class Run:
         return _mean(self.is_correct[self._rows_of(domain)])
 
     def alarm_rate(self, domain: str | None = None) -> float:
-        """Share of samples called strange; NaN if there are none."""
+        """Share of samples called out of distribution; NaN if there are none."""
         return _mean(self.is_ood[self._rows_of(domain)])
 
     def labels_used(self, domain: str | None = None) -> LabelUse:
@@ -120,14 +119,14 @@ class Run:
         return LabelUse(int(counts.sum()), int(counts.max()))
 
     def detection_delays(self) -> list[Change]:
-        """Every change of domain, and when the first `drift` or `known` event answered it.
+        """Every change of domain, and when the first `drift` or `returned` event answered it.
 
         A delay of 1 means that the first sample of the new domain was enough; None that no such
         event came before the next change.
         """
         starts = np.flatnonzero(np.diff(self.domain)) + 1
         bounds = pairwise([*self.index[starts].tolist(), math.inf])
-        noticed = [each.index for each in self.events if each.event.kind in ("drift", "known")]
+        noticed = [each.index for each in self.events if each.event.kind in ("drift", "returned")]
         changes = []
         for row, (begin, end) in zip(starts, bounds, strict=True):
             answers = [index for index in noticed if begin <= index < end]
@@ -192,7 +191,7 @@ class Run:
         """
         try:
             found = recorded["kind"], recorded["version"]
-            if found[0] != KIND or found[1] not in READABLE:
+            if found != (KIND, VERSION):
                 raise StreamError(
                     f"{found[0]!r} version {found[1]!r}, expected {KIND!r} version {VERSION}: "
                     "was it written by another release?"
@@ -245,7 +244,7 @@ def _seconds(values: Any) -> Floats | None:
 
 
 def _checkpoints(recorded: Mapping[str, Any]) -> tuple[Checkpoint, ...]:
-    entries = [] if recorded["version"] == 1 else recorded["checkpoints"]
+    entries = recorded["checkpoints"]
     if len(entries) > MAX_CHECKPOINTS:
         raise StreamError(f"{len(entries)} checkpoints, expected at most {MAX_CHECKPOINTS}")
     taken = tuple(map(from_plain, entries))

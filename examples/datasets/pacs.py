@@ -7,6 +7,7 @@ names, and whoever needs it skips with a message where it is absent. Never redis
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,12 @@ class DataAbsentError(RuntimeError):
 
 
 def load(
-    data_dir: Path, size: int = 224
+    data_dir: Path, size: int = 224, domains: Collection[str] = DOMAINS
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Images (9991, size, size, 3), class indices, domain indices, in the order of file names."""
+    """Images (9991, size, size, 3), class indices, domain indices, in the order of file names.
+
+    Of some `domains` alone there are fewer; indices are those of `DOMAINS` even then.
+    """
     from PIL import Image
 
     path = data_dir / ARCHIVE
@@ -35,6 +39,7 @@ def load(
     with tarfile.open(path) as archive:
         names = sorted(name for name in archive.getnames() if name.count("/") >= 2)
         names = [name for name in names if not archive.getmember(name).isdir()]
+        names = [name for name in names if name.split("/")[-3] in domains]
         images = np.empty((len(names), size, size, 3), np.uint8)
         for row, name in enumerate(names):
             file = archive.extractfile(name)

@@ -1,7 +1,7 @@
 """The main job from start to end. Run: `make demo`, or `python -m examples.demo --help`.
 
 A frozen EfficientNet-Lite0 looks at handwritten digits; then come scanned ones, printed ones, a
-fogged and a noisy camera, and the first again. The runtime notices each change, asks for at most
+fogged and a noisy camera, and the first again. The runtime notices each change, requests at most
 ten labels per class, grows a slot, and forgets nothing. Before that, a simulated board is pushed
 to, watched and answered over a serial cable. No hardware, no network once set up.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -88,11 +87,9 @@ def main(say: Callable[[str], None] = print) -> None:
     runtime = EdgeRuntime(encoder, random_state=arguments.seed)
     say(f"Learning {len(first_labels)} labelled handwritten digits ...")
     for event in runtime.learn_many(list(inputs(first_images)), first_labels.tolist()):
-        say(f"        {event.kind:<9}{event.message} ({time.perf_counter() - start:.1f} s)")
-    with tempfile.TemporaryDirectory() as folder:
-        runtime.save(folder)
-        samples = held_back(encoder, stages)
-        frozen = accuracies(EdgeRuntime.load(folder, encoder), stages, samples)
+        say(f"        {event.kind:<14}{event.message} ({time.perf_counter() - start:.1f} s)")
+    samples = held_back(encoder, stages)
+    frozen = accuracies(runtime, stages, samples)
 
     names = [stage.name for stage in stages for _ in stage.labels]
     labels = np.concatenate([stage.labels for stage in stages]).tolist()

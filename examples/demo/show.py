@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from edge_runtime import EdgeRuntime, Prediction
 from edge_runtime.evaluation.recording import LoggedEvent, Run
 
-QUIET = ("strange", "label_wanted")  # too many to print one by one: they are counted
+QUIET = ("ood", "label_request")  # too many to print one by one: they are counted
 
 
 class Progress:
@@ -17,7 +17,7 @@ class Progress:
 
     def __init__(self, domains: Sequence[str], out: TextIO = sys.stdout) -> None:
         self._domains, self._out = domains, out
-        self._seen = self._strange = self._asked = 0
+        self._seen = self._ood = self._requested = 0
         self._domain = ""
 
     def __call__(
@@ -29,20 +29,20 @@ class Progress:
     ) -> None:
         """Take notice of one step of `edge_runtime.evaluation.prequential.evaluate`."""
         if self._domains[index] != self._domain:
-            self._seen = self._strange = self._asked = 0
+            self._seen = self._ood = self._requested = 0
             self._domain = self._domains[index]
             print(f"\n-- {self._domain} comes --", file=self._out, flush=True)
         if prediction is not None:
             self._seen += 1
-            self._strange += prediction.is_ood
-            self._asked += prediction.wants_label
+            self._ood += prediction.is_ood
+            self._requested += prediction.wants_label
         for logged in events:
             if logged.event.kind not in QUIET:
                 took = f"{1000 * (logged.seconds or 0):7.1f} ms"
                 event = logged.event
-                print(f"{index:6d}  {event.kind:<9}{took}  {event.message}", file=self._out)
+                print(f"{index:6d}  {event.kind:<14}{took}  {event.message}", file=self._out)
         if self._seen % 100 == 0:
-            line = f"{index:6d}  ... {self._strange} strange, {self._asked} labels asked for"
+            line = f"{index:6d}  ... {self._ood} OOD, {self._requested} labels requested"
             print(line, file=self._out, flush=True)
 
 
@@ -60,7 +60,7 @@ def table(run: Run, frozen: dict[str, float], final: dict[str, float]) -> list[d
                 "at the end %": f"{100 * final[name]:.1f}",
                 "labels": str(used.total),
                 "most per class": str(used.most_per_class),
-                "called strange %": f"{100 * run.alarm_rate(name):.1f}",
+                "OOD %": f"{100 * run.alarm_rate(name):.1f}",
                 "noticed after": delays.get(name),
             }
         )
@@ -70,7 +70,7 @@ def table(run: Run, frozen: dict[str, float], final: dict[str, float]) -> list[d
 def costs(runtime: EdgeRuntime, run: Run, encoder_seconds: float) -> list[str]:
     """Lines on memory and time."""
     n, total = len(run.index), 0.0 if run.seconds is None else float(run.seconds.sum())
-    learned = sum(slot.n_bytes for slot in runtime.slots)
+    learned = runtime.n_bytes - runtime.bytes_by_part["waiting"]
     return [
         f"learned state      {learned:,} bytes in {len(runtime.slots)} slots "
         f"(all buffers: {runtime.n_bytes:,} of {runtime.options['budget_bytes']:,})",

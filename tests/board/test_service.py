@@ -91,7 +91,7 @@ def test_a_bad_sample_is_an_event(bench):
     for bad in (np.full(4, np.nan), np.ones(9), BadSample("line 3 is no number"), "text"):
         bench.step(bad)
     events = bench.service.news()["events"]
-    assert [each["kind"] for each in events] == ["rejected"] * 4
+    assert [each["kind"] for each in events] == ["sample_rejected"] * 4
     assert bench.service.status()["counters"]["rejected"] == 4
 
 
@@ -128,7 +128,7 @@ def test_learned_state_is_pulled_whole(bench):
 def test_nothing_is_captured_unless_it_is_allowed_and_asked_for(tmp_path):
     bench = Bench(tmp_path)
     assert "capture is off" in bench.do("capture", samples=3)["error"]
-    runtime = ScriptedRuntime(strange={1, 3}, asks={2})
+    runtime = ScriptedRuntime(ood={1, 3}, asks={2})
     runtime.options = {"pending_samples": 10}
     bench = Bench(tmp_path, runtime, capture_bytes=1000)
     bench.step(0)
@@ -146,7 +146,7 @@ def test_nothing_is_captured_unless_it_is_allowed_and_asked_for(tmp_path):
 
 
 def test_what_is_captured_is_bounded(tmp_path):
-    runtime = ScriptedRuntime(strange=set(range(1000)))
+    runtime = ScriptedRuntime(ood=set(range(1000)))
     runtime.options = {"pending_samples": 10}
     bench = Bench(tmp_path, runtime, capture_bytes=80)
     bench.do("capture", samples=200)

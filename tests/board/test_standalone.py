@@ -72,7 +72,7 @@ def test_labels_of_a_file_are_learned(words, start, before, counters, tmp_path, 
         "".join(line(start + i, ["dark", "bright"][i % 2]) for i in range(0, N, 2))
     )
     assert main([*words, "--labels", str(tmp_path / "labels")]) == 0
-    assert [each for each in said_by(capsys) if each.get("event") == "rejected"] == []
+    assert [each for each in said_by(capsys) if each.get("event") == "label_refused"] == []
     assert counters(tmp_path / "mine")["labels"] == before["labels"] + N // 2
 
 
@@ -83,7 +83,7 @@ def test_a_bad_label_is_refused_and_the_run_goes_on(words, start, tmp_path, caps
     assert main([*words, "--labels", str(tmp_path / "labels")]) == 0
     said = said_by(capsys)
     assert sum("sample" in each for each in said) == N
-    refused = [each["message"] for each in said if each.get("event") == "rejected"]
+    refused = [each["message"] for each in said if each.get("event") == "label_refused"]
     assert [words in text for words, text in zip(
         ("'hello' is no label", "has its label already", "classes so far", "never came"), refused,
         strict=True,
@@ -100,7 +100,7 @@ def test_a_label_that_finds_no_room_is_refused_too(words, start, tmp_path, capsy
     monkeypatch.setattr(EdgeRuntime, "learn", no_room)
     (tmp_path / "labels").write_text(line(start, "new"))
     assert main([*words, "--labels", str(tmp_path / "labels")]) == 0
-    (refused,) = [each for each in said_by(capsys) if each.get("event") == "rejected"]
+    (refused,) = [each for each in said_by(capsys) if each.get("event") == "label_refused"]
     assert refused["message"] == "label: a new class does not fit"
 
 
@@ -254,7 +254,7 @@ def test_a_flood_of_labels_stops_no_answers(words, start, tmp_path):
 def test_labels_that_never_found_their_samples_are_refused_once(words, tmp_path, capsys):
     (tmp_path / "labels").write_text("".join(line(10**6 + i, "dark") for i in range(200)))
     assert main([*words, "--labels", str(tmp_path / "labels")]) == 0
-    refused = [each["message"] for each in said_by(capsys) if each.get("event") == "rejected"]
+    refused = [each["message"] for each in said_by(capsys) if each.get("event") == "label_refused"]
     assert refused == [f"label: sample {10**6 + i} has a label, and never came" for i in range(200)]
 
 

@@ -35,10 +35,13 @@ class MemoryBoard:
             "state": "stable", "generation": 4, "classes": ["cat", "dog"], "bytes": 2_000_000,
             "budget_bytes": 32 * 2**20, "current_slot": 1,
             "generations": [1, 2, 3, 4], "unsaved": False, "judged": 40, "right": 30,
-            "counters": {"samples": 1200, "labels": 40, "strange": 60, "rejected": 1, "asked": 44},
+            "counters": {"samples": 1200, "labels": 40, "ood": 60, "rejected": 1, "requested": 44},
             "slots": [
-                {"slot": 0, "labels": 400, "adaptor": True, "bytes": 900_000},
-                {"slot": 1, "labels": 40, "adaptor": False, "bytes": 600_000},
+                {
+                    "number": 0, "n_labels": 400, "n_classes": 2, "accuracy": 0.95,
+                    "n_held_out": 400,
+                },
+                {"number": 1, "n_labels": 40, "n_classes": 2, "accuracy": 0.9, "n_held_out": 40},
             ],
         }  # fmt: skip
         self.agent = {"board": "testboard", "agent_bytes": 20 * 2**20, "worker_bytes": 100 * 2**20}
@@ -46,7 +49,7 @@ class MemoryBoard:
             edge.EventEntry(0, "drift", 900, "the world has changed", 0),
             edge.EventEntry(1, "grown", 960, "slot 1: 90% instead of 35%", 1),
         ]
-        self.metric_names = ("sample", "strange", "slot", "step_ms")
+        self.metric_names = ("sample", "ood", "slot", "step_ms")
         self.rows = [(float(i), float(i % 10 == 0), 1.0, 2.0) for i in range(100)]
         self.wanted = [
             edge.LabelWanted(1001, 0.001, "cat", 1),

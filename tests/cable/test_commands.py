@@ -228,11 +228,11 @@ def test_a_nonce_of_another_length_is_not_signed(edgectl, world, key):
 # -- labels ----------------------------------------------------------------------------------
 
 
-def test_label_shows_what_is_asked(edgectl, world):
+def test_label_shows_what_is_requested(edgectl, world):
     code, out, err = edgectl("label", "--list")
     assert code == OK
     assert "1001" in out
-    assert "2 labels are asked for" in err
+    assert "2 labels are requested" in err
     assert json.loads(edgectl("label", "--list", "--json")[1])["waiting"] == 2
 
 
@@ -248,7 +248,7 @@ def test_a_person_may_skip_and_stop(edgectl, world):
     assert world.board.learned == {}
 
 
-def test_label_takes_a_file_and_sends_what_is_asked(edgectl, world, tmp_path):
+def test_label_takes_a_file_and_sends_what_is_requested(edgectl, world, tmp_path):
     path = tmp_path / "answers.csv"
     path.write_text("sample,label\n1001,dog\n77,cat\n")
     code, out, _ = edgectl("label", "--answers", path)
@@ -314,7 +314,7 @@ def test_pull_fetches_the_state_and_checks_it(edgectl, world, tmp_path):
     assert (tmp_path / "state-4").read_bytes() == world.board.files["state-4"]
 
 
-def test_strange_samples_are_captured_and_fetched(edgectl, world, tmp_path):
+def test_ood_samples_are_captured_and_fetched(edgectl, world, tmp_path):
     assert edgectl("capture", "5")[:2] == (OK, "capturing 5 samples into capture.npz\n")
     assert edgectl("capture", "-5")[0] == USAGE
     world.board.files["sample-7.npy"] = b"raw"
@@ -356,12 +356,12 @@ def _pulled(name, data):
 def test_monitor_prints_lines_where_there_is_no_terminal(edgectl, world):
     code, out, err = edgectl("monitor", "--for-s", "3")
     assert code == OK
-    assert "samples 1,200  strange 10.0 %  accuracy 75.0 %  slots 2  labels 40" in out
+    assert "samples 1,200  OOD 10.0 %  accuracy 75.0 %  slots 2  labels 40" in out
     assert out.count("slot 1: 90% instead of 35%") == 1
     assert "looked 4 times" in err
 
 
-def test_monitor_answers_what_is_asked_and_ends_with_an_event(edgectl, world, tmp_path):
+def test_monitor_answers_what_is_requested_and_ends_with_an_event(edgectl, world, tmp_path):
     path = tmp_path / "answers.csv"
     path.write_text("1001,dog\n1002,cat\n")
     grown = type(world.board.events[0])(2, "merged", 1300, "slots 0 and 1", 0)

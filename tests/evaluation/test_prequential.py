@@ -34,7 +34,7 @@ def test_only_labels_that_were_asked_for_are_given():
     runtime = ScriptedRuntime(asks=[1])
     run = evaluate(runtime, [1, 2, 3], [1, 2, 3])
     assert [call for call in runtime.calls if call[0] == "learn"] == [("learn", 1, 2)]
-    assert run.is_asked.tolist() == run.is_learned.tolist() == [False, True, False]
+    assert run.is_requested.tolist() == run.is_learned.tolist() == [False, True, False]
 
 
 def test_a_function_can_choose_the_labels():
@@ -99,7 +99,7 @@ def test_a_bad_sample_is_counted_and_skipped_with_its_event():
     assert run.index.tolist() == [0, 2]
     assert run.true_class.tolist() == [0, 1]
     assert run.class_names == (1, 3)
-    assert [(each.index, each.event.kind) for each in run.events] == [(1, "rejected")]
+    assert [(each.index, each.event.kind) for each in run.events] == [(1, "sample_rejected")]
     index, prediction, events = seen[1]
     assert (index, prediction, events) == (1, None, [run.events[0]])
 
@@ -108,18 +108,18 @@ def test_a_label_that_comes_too_late_is_counted_and_said():
     run = evaluate(ScriptedRuntime(memory=1), [1, 2, 3], [1, 2, 3], answer="all", label_delay=1)
     assert run.n_refused_labels == 2
     assert not run.is_learned.any()
-    assert run.events[0].event.message == "label refused: sample 0 is forgotten"
+    assert run.events[0].event.message == "Label refused: sample 0 is forgotten"
 
 
 def test_each_event_has_the_index_and_the_seconds_of_the_call_that_brought_it():
     run = drifting_run(label_delay=3, clock=ticking_clock())
     found = [(each.index, each.event.kind, each.seconds) for each in run.events]
     assert found == [
-        (44, "strange", 1.0),
+        (44, "ood", 1.0),
         (44, "drift", 1.0),
-        (45, "label_wanted", 1.0),
+        (45, "label_request", 1.0),
         (57, "grown", 1.0),
-        (87, "known", 1.0),
+        (87, "returned", 1.0),
     ]
     assert run.seconds is not None
     assert run.seconds.tolist() == [1.0] * 120

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 from edge_runtime.inputs.sensors import BASELINE_SAMPLES, SensorWatch
-from edge_runtime.thresholds import PolicySettings
 
 N = 2 * BASELINE_SAMPLES
 
 
 def watched(samples: np.ndarray) -> SensorWatch:
-    watch = SensorWatch(PolicySettings())
+    watch = SensorWatch()
     for sample in samples:
         assert watch.look(sample) is None
     return watch
@@ -87,7 +86,7 @@ def test_whole_numbers_and_cut_features_repeat_by_nature() -> None:
 
 
 def test_the_watch_survives_its_state() -> None:
-    watch, again = watched(noise(N, 6)), SensorWatch(PolicySettings())
+    watch, again = watched(noise(N, 6)), SensorWatch()
     again.restore(watch.to_state())
     broken = noise(10, 6, seed=1)
     broken[:, 0] = 1.0
@@ -97,13 +96,13 @@ def test_the_watch_survives_its_state() -> None:
 
 
 def test_samples_that_are_no_numbers_are_not_judged() -> None:
-    assert SensorWatch(PolicySettings()).look(np.array(["a"])) is None
-    assert SensorWatch(PolicySettings()).look(np.zeros(0)) is None
+    assert SensorWatch().look(np.array(["a"])) is None
+    assert SensorWatch().look(np.zeros(0)) is None
 
 
 def test_a_channel_whose_extremes_return_while_it_is_healthy_is_not_saturated() -> None:
     rng = np.random.default_rng(0)
-    watch = SensorWatch(PolicySettings())
+    watch = SensorWatch()
     pixels = np.clip(rng.normal(0.5, 0.5, size=(80, 4)), 0, 1)  # often black, often white
     white = np.clip(rng.normal(1.0, 0.3, size=(60, 4)), 0, 1)
     assert [watch.look(each) for each in (*pixels, *white)] == [None] * 140
