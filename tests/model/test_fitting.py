@@ -154,7 +154,9 @@ def test_slots_are_told_apart_and_each_answers_for_its_domain():
 def test_a_bursty_stream_does_not_state_the_accuracy_of_its_memory():
     rng = np.random.default_rng(0)  # scenes of ten nearly equal frames, of labels that mean nothing
     X = np.repeat(rng.normal(size=(24, 16)), 10, axis=0) + 0.01 * rng.normal(size=(240, 16))
-    memory = remembered(X, np.repeat(rng.integers(0, 2, 24), 10), scene=np.repeat(np.arange(24), 10))
+    memory = remembered(
+        X, np.repeat(rng.integers(0, 2, 24), 10), scene=np.repeat(np.arange(24), 10)
+    )
     assert fitted(memory).model.stated[0][0] < 0.75
 
 
@@ -205,7 +207,11 @@ def test_a_model_comes_back_from_its_state_and_answers_bit_for_bit(hidden):
     fresh, _ = domain(1, 30, 1)
     for one, other in zip(*(answers(m, memory, fresh, 4) for m in (model, again)), strict=True):
         np.testing.assert_array_equal(one.probabilities, other.probabilities)
-        assert (one.ood_score, one.p_value, one.slot) == (other.ood_score, other.p_value, other.slot)
+        assert (one.ood_score, one.p_value, one.slot) == (
+            other.ood_score,
+            other.p_value,
+            other.slot,
+        )
         np.testing.assert_array_equal(one.cell.off, other.cell.off)
     assert again.stated == model.stated
     assert again.bytes_by_part == model.bytes_by_part

@@ -41,7 +41,9 @@ def test_an_expert_that_says_nothing_or_the_contrary_has_no_weight():
     weights = fit_weights([good, -good, np.zeros_like(good)], y)
     assert weights[0] > 0
     assert weights[1] == 0
-    assert mixed([good, -good, np.zeros_like(good)], weights, y) < 1.01 * best_temperature(good, y)[0]
+    assert (
+        mixed([good, -good, np.zeros_like(good)], weights, y) < 1.01 * best_temperature(good, y)[0]
+    )
 
 
 def test_the_scale_of_an_expert_does_not_matter():

@@ -56,7 +56,6 @@ def test_labels_of_one_class_or_of_one_scene_are_measured_too():
     assert tried(1, classes=(2,)).n_labels == 24
     case = tried(1, scene=5)
     assert case.n_labels == 24
-    assert case.gain == 0.0
 
 
 def test_where_all_labels_are_recent_there_is_nothing_to_compare_with():
