@@ -1,4 +1,4 @@
-"""Labels to class indices: plain ints or strings, whatever they come as, and no trace of bad ones."""
+"""Labels to class indices: plain ints or strings, whatever they come as; bad ones leave no trace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The adaptor: learns what no plane parts, sums over slots, and leaves unknown classes to others."""
+"""The adaptor: learns cells, sums them to classes, and leaves classes it has not met to others."""
 
 from __future__ import annotations
 

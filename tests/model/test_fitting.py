@@ -1,4 +1,4 @@
-"""Fits: of whatever little there is, the same of equal stores, and open to what comes between two."""
+"""Fits: of however little there is, the same of equal stores, open to what comes between two."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_slots_are_told_apart_and_each_answers_for_its_domain():
 
 
 def test_a_bursty_stream_does_not_state_the_accuracy_of_its_memory():
-    rng = np.random.default_rng(0)  # scenes of ten nearly equal frames, of labels that mean nothing
+    rng = np.random.default_rng(0)  # scenes of ten nearly equal frames, whose labels mean nothing
     X = np.repeat(rng.normal(size=(24, 16)), 10, axis=0) + 0.01 * rng.normal(size=(240, 16))
     memory = remembered(
         X, np.repeat(rng.integers(0, 2, 24), 10), scene=np.repeat(np.arange(24), 10)
