@@ -1,4 +1,4 @@
-"""Labels to class indices: plain ints or strings, whatever they come as; bad ones leave no trace."""
+"""Labels to class indices: plain ints or strings, whatever they come as. Bad ones are refused."""
 
 from __future__ import annotations
 

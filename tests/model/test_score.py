@@ -43,7 +43,7 @@ def test_a_view_that_never_varies_says_nothing():
     found, classes, slots = held_out()
     found[:, 2] = 3.0
     score = StrangenessScore(found, classes, slots)
-    np.testing.assert_array_equal(score.of(found + [0, 0, 100]), score.of(found))
+    np.testing.assert_array_equal(score.of(found + np.array([0, 0, 100])), score.of(found))
 
 
 def test_a_slot_of_few_held_out_samples_is_ranked_among_all():

@@ -1,4 +1,4 @@
-"""One drift detector: silent while nothing changes, however samples come; soon there when it does."""
+"""The drift detector: silent while nothing changes, in whatever order; soon there when it does."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def alarms(known, made, X, groups=None):
 
 
 def stream(n, seed, y=None, rho=0.0):
-    """Samples of domain 0: of given classes, with noise that resembles that of the sample before."""
+    """Samples of domain 0: of given classes, with noise like that of the sample before."""
     X, labels = CENTRES
     means = np.stack([X[labels == k].mean(axis=0) for k in range(N_CLASSES)])
     rng = np.random.default_rng(seed)

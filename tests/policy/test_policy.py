@@ -1,4 +1,4 @@
-"""The state machine: its table, what each state requests, and that a drift costs what was promised."""
+"""The state machine: its table, what each state requests, and what a drift may cost."""
 
 from __future__ import annotations
 

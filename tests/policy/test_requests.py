@@ -1,4 +1,4 @@
-"""Which labels are requested: never more of a class than promised, nor in an hour, nor of a scene."""
+"""Which labels are requested: no more of a class, in an hour, or of a scene than was promised."""
 
 from __future__ import annotations
 
