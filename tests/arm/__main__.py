@@ -20,10 +20,8 @@ from tests.arm.roots import BOARDS, Root, make, named
 
 SUITE = (
     "hdc", "adaptors", "edge_runtime", "tests/hdc", "tests/adaptors", "tests/protocol",
-    "tests/inputs", "tests/state", "tests/board", "tests/test_same_bits.py",
-    "tests/test_policy.py", "tests/test_runtime.py",
-    "tests/test_canary.py", "tests/test_evidence.py", "tests/test_forgetting.py",
-    "tests/test_parts.py", "tests/test_undoing.py", "tests/evaluation/test_recording.py",
+    "tests/inputs", "tests/memory", "tests/model", "tests/policy", "tests/runtime", "tests/state",
+    "tests/board", "tests/test_same_bits.py", "tests/evaluation/test_recording.py",
     "tests/evaluation/test_figures.py",
 )  # fmt: skip
 # An older core has fewer instructions: a wheel that uses more than there are dies here.
