@@ -60,8 +60,6 @@ class Trial(NamedTuple):
         Share of them that were answered rightly when they came.
     one_model, new_slot
         Share that is, had they been learned in the old slot, or in a new one.
-    gain, gain_error
-        Mean log-probability that a new slot gains, and its standard error.
     n_shared, nearer
         Labels of classes that both slots have, and the share that is nearer to the new slot.
     stated
@@ -72,8 +70,6 @@ class Trial(NamedTuple):
     existing: float
     one_model: float
     new_slot: float
-    gain: float = 0.0
-    gain_error: float = 0.0
     n_shared: int = 0
     nearer: float = 0.0
     stated: float = math.nan

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 DEFAULT_BUDGET_BYTES = 32 * 2**20
 # No sample has an id above this: ids in a damaged journal are not believed.
 MAX_ID = 2**62
+# More than any board holds: what a forged state asks for is not made.
+MOST_DIMS, MOST_UNITS = 2**20, 2**16
 # Labels before an alarm that may belong to what it is about.
 BEFORE_ALARM = 40
 UndoTo = Literal["growth", "factory"]
@@ -102,10 +104,13 @@ class EdgeRuntime:
             "adaptor": None if adaptor is None else int(adaptor),
             "pending_samples": int(pending_samples),
         }
-        if pending_samples < 1 or n_dims < 64 or n_dims % 64 or (adaptor or 1) < 1:
+        is_width_known = 64 <= n_dims <= MOST_DIMS and n_dims % 64 == 0
+        is_adaptor_known = adaptor is None or 1 <= adaptor <= MOST_UNITS
+        if pending_samples < 1 or random_state < 0 or not (is_width_known and is_adaptor_known):
             raise ValueError(
-                f"pending_samples {pending_samples}, n_dims {n_dims}, adaptor {adaptor}: expected "
-                "1 or more, a multiple of 64, and 1 or more or None"
+                f"pending_samples {pending_samples}, n_dims {n_dims}, adaptor {adaptor}, "
+                f"random_state {random_state}: expected 1 or more, a multiple of 64 up to "
+                f"{MOST_DIMS}, 1 to {MOST_UNITS} or None, and 0 or more"
             )
         self._background = background
         self._lock = threading.RLock()
@@ -227,16 +232,18 @@ class EdgeRuntime:
 
     def peek_many(self, X: Sequence[Any]) -> list[Prediction]:
         """`peek` at many samples at once."""
+        if len(X) == 0:
+            return []
         with self._lock:
             answers = self._answers(self._reader.read(X))
             return [self._prediction(-1, answer, False, []) for answer in answers]
 
     def _answers(self, features: Matrix) -> list[Answer]:
-        memory, upkeep = self._open()
+        _, upkeep = self._open()
         n = len(self.classes)
         if upkeep.model is None:
             return [Answer(np.full(n, 1 / max(n, 1))) for _ in features]
-        return upkeep.model.answer(memory.exemplars.to_units(features), n)
+        return upkeep.model.answer(features, n)
 
     def _take(
         self, raw: Any, x: Matrix, answer: Answer, now_s: float | None, group: int | None
@@ -456,8 +463,7 @@ class EdgeRuntime:
 
         memory, upkeep = self._open()
         store, policy = memory.exemplars, self._policy
-        came = policy.requests.sample_ids
-        recent = np.flatnonzero(np.isin(store.column("samples"), came))
+        recent = self._recent_rows()
         if upkeep.model is None or len(recent) < 2:
             return []
         case = try_new_slot(
@@ -477,7 +483,13 @@ class EdgeRuntime:
             policy.on_verdict("no_room", host)
             message = f"A new slot would help, but {self.settings.max_slots} slots are the most."
             return [Event("no_room", sample_id, message, host, evidence)]
-        return self._grow(recent, sample_id, host, evidence)
+        return self._grow(sample_id, host, evidence)
+
+    def _recent_rows(self) -> npt.NDArray[np.int64]:
+        """Indices of the rows whose labels came since the drift; an eviction changes them."""
+        memory, _ = self._open()
+        samples = memory.exemplars.column("samples")
+        return np.flatnonzero(np.isin(samples, self._policy.requests.sample_ids))
 
     def _verdict_event(
         self, verdict: str, sample_id: int, slot: int, evidence: Mapping[str, Any]
@@ -495,16 +507,14 @@ class EdgeRuntime:
         )
         return Event("trial_rejected", sample_id, message, slot, evidence)
 
-    def _grow(
-        self, recent: npt.NDArray[np.int64], sample_id: int, host: int, evidence: Mapping[str, Any]
-    ) -> list[Event]:
+    def _grow(self, sample_id: int, host: int, evidence: Mapping[str, Any]) -> list[Event]:
         """Give the labels since the drift a slot of their own, and what came just before it."""
         memory, _ = self._open()
         self._save_before_growth()
         new = int(memory.exemplars.column("slots").max(initial=0)) + 1
-        memory.move(recent, new)
+        memory.move(self._recent_rows(), new)
         events = self._tend(sample_id, is_now=True)
-        self._pull_over(int(recent.min()), host, new)
+        self._pull_over(int(self._recent_rows().min(initial=0)), host, new)
         events += self._tend(sample_id, is_now=True)
         self._policy.on_verdict("grown", new)
         message = (
@@ -523,7 +533,7 @@ class EdgeRuntime:
             return
         moving = [
             i for i in rows.tolist()
-            if model.likelier_slot(store.units(np.array([i])), int(store.labels[i]), (host, new))[0]
+            if model.likelier_slot(store.raw([i]), int(store.labels[i]), (host, new))[0]
         ]  # fmt: skip
         if moving:
             memory.move(np.array(moving), new)
@@ -585,7 +595,9 @@ class EdgeRuntime:
             self._policy.remove_class(k)
             self._pending.remove_class(k)
             self._has_unsaved = True
-            events = self._tend(self._pending.next_id, is_now=True) if self._memory else []
+            events: list[Event] = []
+            if self._memory is not None:
+                events += self._tend(self._pending.next_id, is_now=True)
             if purge and self._directory is not None:
                 newest = self.save(self._directory)
                 generations.remove_before(self._directory, newest)
@@ -640,11 +652,11 @@ class EdgeRuntime:
             if model is None:
                 return []
             features = self._reader.read([x])
-            u = model.frame.project(model.frame.centred(store.to_units(features)))
+            u = model.project(features)
             distances = np.empty(len(store))
             for start in range(0, len(store), 512):
                 rows = np.arange(start, min(start + 512, len(store)))
-                U = model.frame.project(model.frame.centred(store.units(rows)))
+                U = model.project(store.raw(rows))
                 distances[rows] = np.sqrt(((U - u) ** 2).sum(axis=1))
             nearest = np.argsort(distances, kind="stable")[:n]
             return [

@@ -51,6 +51,13 @@ FIELDS = (
 COLUMNS = tuple(field.name for field in FIELDS if field.shape[0] == "n")
 
 
+def in_units(
+    X: npt.NDArray[Any], centre: npt.NDArray[np.float64], scale: npt.NDArray[np.float64]
+) -> Matrix:
+    """Raw features (n, d), less a centre, by a scale: as float32, what is out of reach is cut."""
+    return np.clip((X - centre) / scale, -LARGEST, LARGEST).astype(np.float32)
+
+
 class Exemplars:
     """Labelled rows, oldest first, column by column.
 
@@ -91,8 +98,7 @@ class Exemplars:
 
     def to_units(self, X: npt.NDArray[Any]) -> Matrix:
         """Raw features (n, d) in units of the store, as float32; what is out of reach is cut."""
-        Z = (X - self.centre) / self.scale
-        return np.clip(Z, -LARGEST, LARGEST).astype(np.float32)
+        return in_units(X, self.centre, self.scale)
 
     def units(self, index: Any = slice(None)) -> Matrix:
         """Rows in units of the store, (m, d) float32."""

@@ -14,19 +14,20 @@ cells, by its residual to the kernel head. Not here: what to do with an answer (
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import StateError
+from edge_runtime.memory.exemplars import in_units
 from edge_runtime.model.adaptor import Adaptor
 from edge_runtime.model.cells import Cells
 from edge_runtime.model.frame import Frame
 from edge_runtime.model.kernel import KernelChoice, KernelHead
 from edge_runtime.model.mixing import log_softmax
 from edge_runtime.model.prototypes import Prototypes, by_class
+from edge_runtime.model.reference import N_BITS, DriftProjection, DriftReference
 from edge_runtime.model.score import StrangenessScore, views
 from edge_runtime.records import Answer, Cell
 from edge_runtime.state.fields import Field, put_under, restored, under
@@ -36,15 +37,6 @@ Scores = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 EXPERTS: Final = ("gaussian", "prototypes", "kernel", "adaptor")
-# Words of a hypervector that drift is looked for in: 1,024 bits.
-DRIFT_WORDS: Final = 16
-
-
-def signs_of(bits: npt.NDArray[np.uint64]) -> Matrix:
-    """Signs (..., 1024) of hypervectors' first words (..., >= 16): -1 for a set bit."""
-    words = np.ascontiguousarray(bits[..., :DRIFT_WORDS])
-    unpacked = np.unpackbits(words.view(np.uint8), axis=-1, bitorder="little")
-    return np.asarray(1.0 - 2.0 * unpacked, np.float32)
 
 
 FIELDS = (
@@ -56,7 +48,7 @@ FIELDS = (
     Field("cell_sums", "float64", ("cells", "dims")),
     Field("accuracies", "float64", ("stated", 2)),
     Field("off_cells", "int64", ("off", 2)),
-    Field("off_means", "float32", ("off", 64 * DRIFT_WORDS)),
+    Field("off_means", "float32", ("off", N_BITS)),
     Field("off_spreads", "float64", ("off", 2)),
     Field("togetherness", "float64", ("chances",)),
     Field("landmarks", "float32", ("m", "dims")),
@@ -66,38 +58,13 @@ FIELDS = (
 )
 
 
-@dataclass
-class DriftReference:
-    """What samples of each cell were like, bit by bit, as drift is looked for.
-
-    Attributes
-    ----------
-    cells : (n, 2) class and slot.
-    means : (n, n_bits) mean sign of each bit, over labels of the cell.
-    spreads : (n, 2) mean squared distance to it, and how many labels that is of.
-    chances : togetherness of labels in random order, ascending (`policy.drift`).
-    """
-
-    cells: Indices
-    means: Matrix
-    spreads: Scores
-    chances: Scores
-
-    def __post_init__(self) -> None:
-        self.index = {(k, s): i for i, (k, s) in enumerate(self.cells.tolist())}
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes held."""
-        arrays = self.cells, self.means, self.spreads, self.chances
-        return sum(array.nbytes for array in arrays)
-
-
 class DerivedModel:
     """Answers samples; made of labels, and replaced whole.
 
     Parameters
     ----------
+    units : centre and scale of features, (2, d): those of the store when it was fitted. The store
+        may have made others since.
     weights : what each of `EXPERTS` counts for.
     stated : slot -> held-out accuracy and the number of held-out labels it was measured on.
     n_fitted : labels that it was fitted on.
@@ -105,6 +72,7 @@ class DerivedModel:
 
     def __init__(
         self,
+        units: npt.NDArray[np.float64],
         frame: Frame,
         cells: Cells,
         prototypes: Prototypes,
@@ -112,19 +80,30 @@ class DerivedModel:
         adaptor: Adaptor | None,
         weights: npt.NDArray[np.float64],
         score: StrangenessScore,
+        drift: DriftProjection,
         reference: DriftReference,
         stated: Mapping[int, tuple[float, int]],
         n_fitted: int,
     ) -> None:
+        self.units = units
         self.frame, self.cells, self.prototypes = frame, cells, prototypes
         self.kernel, self.adaptor, self.weights = kernel, adaptor, weights
-        self.score, self.reference = score, reference
+        self.score, self.drift, self.reference = score, drift, reference
         self.stated, self.n_fitted = dict(stated), n_fitted
 
     # -- answers ----------------------------------------------------------------------------
 
-    def answer(self, Z: Matrix, n_classes: int) -> list[Answer]:
-        """Answers to samples in units of the store, (n, d)."""
+    def _to_units(self, X: npt.NDArray[Any]) -> Matrix:
+        """Raw features (n, d) in the units of the model."""
+        return in_units(X, *self.units)
+
+    def project(self, X: npt.NDArray[Any]) -> Matrix:
+        """Projections (n, p) of raw features (n, d)."""
+        return self.frame.project(self.frame.centred(self._to_units(X)))
+
+    def answer(self, X: npt.NDArray[Any], n_classes: int) -> list[Answer]:
+        """Answers to samples, raw features (n, d)."""
+        Z = self._to_units(X)
         centred = self.frame.centred(Z)
         U = self.frame.project(centred)
         D = self.cells.distances(U)
@@ -134,13 +113,14 @@ class DerivedModel:
         P = np.exp(log_softmax(scores))
         nearest = np.argmin(D, axis=1)
         strangeness = self.score.of(views(similarities, D, self.frame.outside(centred, U)))
+        signs = self.drift.signs(Z)
         return [
-            self._answer(P[i], cell, float(strangeness[i]), bits[i])
+            self._answer(P[i], cell, float(strangeness[i]), signs[i])
             for i, cell in enumerate(nearest.tolist())
         ]
 
     def _answer(
-        self, probabilities: Scores, cell: int, strangeness: float, bits: npt.NDArray[np.uint64]
+        self, probabilities: Scores, cell: int, strangeness: float, signs: Matrix
     ) -> Answer:
         best = int(np.argmax(probabilities))
         k, slot = int(self.cells.classes[cell]), int(self.cells.slots[cell])
@@ -157,7 +137,7 @@ class DerivedModel:
             certainty=float(probabilities[best]),
             cell=None if there is None else Cell(
                 (k, slot), self.score.p_value(alike, strangeness), len(alike),
-                signs_of(bits) - self.reference.means[there], spread, int(n_labels),
+                signs - self.reference.means[there], spread, int(n_labels),
             ),
         )  # fmt: skip
 
@@ -175,21 +155,23 @@ class DerivedModel:
             total += w[3] * self.adaptor.log_probabilities(centred, log_softmax(gaussian))
         return np.asarray(total)
 
-    def likelier_slot(self, Z: Matrix, k: int, slots: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    def likelier_slot(
+        self, X: npt.NDArray[Any], k: int, slots: tuple[int, int]
+    ) -> npt.NDArray[np.bool_]:
         """Whether rows (n, d) of class k are nearer to the second slot's cell than the first's."""
-        D = self.cells.distances(self.frame.project(self.frame.centred(Z)))
+        D = self.cells.distances(self.project(X))
         first, second = (
             np.flatnonzero((self.cells.classes == k) & (self.cells.slots == s)) for s in slots
         )
         if not len(first) or not len(second):
-            return np.zeros(len(Z), np.bool_)
+            return np.zeros(len(X), np.bool_)
         return np.asarray(D[:, second[0]] < D[:, first[0]])
 
     # -- one label --------------------------------------------------------------------------
 
-    def append(self, Z: Matrix, k: int, slot: int) -> None:
-        """Take one label more: a row (1, d) in units of the store."""
-        U = self.frame.project(self.frame.centred(Z))
+    def append(self, x: npt.NDArray[Any], k: int, slot: int) -> None:
+        """Take one label more: raw features (d,)."""
+        U = self.project(x[None])
         self.cells.add(U, [k], [slot])
         self.prototypes.derive(self.cells.means)
         self.kernel.append(U[0], k)
@@ -209,7 +191,7 @@ class DerivedModel:
             "kernel": self.kernel.n_bytes,
             "adaptor": 0 if self.adaptor is None else self.adaptor.n_bytes,
             "prototypes": self.cells.n_bytes + self.prototypes.n_bytes,
-            "calibration": self.score.n_bytes + self.reference.n_bytes,
+            "calibration": self.score.n_bytes + self.reference.n_bytes + self.drift.n_bytes,
         }
 
     def to_state(self) -> dict[str, npt.NDArray[Any]]:
@@ -217,6 +199,7 @@ class DerivedModel:
         stated = [[slot, *values] for slot, values in sorted(self.stated.items())]
         rows = np.array(stated, np.float64).reshape(len(stated), 3)
         arrays: dict[str, npt.NDArray[Any]] = {
+            "units": self.units,
             "weights": self.weights,
             "scale": np.array([self.cells.pull, self.prototypes.n_dims, self.n_fitted], np.float64),
             "cell_classes": self.cells.classes,
@@ -230,7 +213,7 @@ class DerivedModel:
             "off_spreads": self.reference.spreads,
             "togetherness": self.reference.chances,
             "landmarks": self.kernel.landmarks,
-            "coefficients": self.kernel.coefficients,
+            "coefficients": self.kernel.fitted_coefficients,
             "offset": self.kernel.offset,
             "choice": np.array(self.kernel.choice, np.float64),
         }
@@ -262,11 +245,17 @@ class DerivedModel:
             A field is missing, or has another shape, type or range than it can have.
         """
         frame = Frame.from_state(under("frame", arrays), n_features)
-        fields = (*FIELDS, Field("stated_slots", "float64", ("stated",)))
+        fields = (
+            *FIELDS,
+            Field("stated_slots", "float64", ("stated",)),
+            Field("units", "float64", (2, n_features)),
+        )
         found = restored(arrays, fields, {"dims": frame.n_dims})
         pull, n_dims, n_fitted = found["scale"].tolist()
         if not (pull >= 0 and 64 <= n_dims <= 2**20 and n_dims % 64 == 0 and n_fitted >= 0):
             raise StateError(f"pull {pull}, {n_dims} dimensions, {n_fitted} labels: is it damaged?")
+        if (found["units"][1] <= 0).any():
+            raise StateError("a scale of zero or below: is it damaged?")
         if (found["cell_classes"] < 0).any() or (found["cell_counts"] <= 0).any():
             raise StateError("cells of no class or without labels: is it damaged?")
         cells = Cells(frame.n_dims, pull)
@@ -285,9 +274,10 @@ class DerivedModel:
             for slot, (accuracy, n) in zip(found["stated_slots"], found["accuracies"], strict=True)
         }
         return cls(
-            frame, cells, prototypes, kernel,
+            found["units"], frame, cells, prototypes, kernel,
             Adaptor.from_state(part, n_features) if part else None,
             found["weights"], StrangenessScore.from_state(under("score", arrays)),
+            DriftProjection(frame.gain, seed),
             DriftReference(
                 found["off_cells"], found["off_means"], found["off_spreads"], found["togetherness"]
             ),

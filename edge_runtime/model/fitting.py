@@ -7,7 +7,7 @@ seed: whatever order operations came in, equal stores give equal models.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ from edge_runtime.model.frame import MOST_ROWS, Frame, fit_frame, gains
 from edge_runtime.model.kernel import KernelChoice, KernelHead, class_weights
 from edge_runtime.model.mixing import best_temperature, fit_weights, log_softmax
 from edge_runtime.model.prototypes import Prototypes, by_class
-from edge_runtime.model.reference import drift_reference
+from edge_runtime.model.reference import DriftProjection, drift_reference
 from edge_runtime.model.score import MOST_OF_A_CELL, StrangenessScore, views
 
 Matrix = npt.NDArray[np.float32]
@@ -39,9 +39,10 @@ CHOICE_ROWS, CHOICE_FOLDS = 300, 3
 # Up to so many labels every row is held out once; beyond, one fold speaks for all.
 ALL_HELD_OUT, N_FOLDS = 1000, 4
 HELD_OUT = 800
-# A label is suspected of being noise where the others find it this unlikely, and one of them this
-# likely, given that its class has so many labels.
-NOISE_AT_MOST, NOISE_BEST, NOISE_LABELS = 0.02, 0.7, 5
+# Labels that the others find less likely than one of these are suspected of being noise, if at most
+# one in so many of them would be so unlikely by chance. Classes of few labels are not judged.
+NOISE_LEVELS = (0.1, 0.03, 0.01, 0.003, 0.001)
+NOISE_CHANCE, NOISE_LABELS, NOISE_LEAST = 0.1, 5, 3
 # With fewer held-out labels, weights are those that hold on average.
 LEAST_HELD_OUT = 12
 USUAL_WEIGHTS = {"gaussian": 0.5, "prototypes": 4.0, "kernel": 4.0, "adaptor": 0.0}
@@ -296,11 +297,19 @@ def _project(frame: Frame, rows: _Rows, part: Indices) -> Matrix:
 
 
 def _kernel_head(
-    choice: KernelChoice, U: Matrix, rows: _Rows, part: Indices, options: FitOptions
+    choice: KernelChoice,
+    U: Matrix,
+    rows: _Rows,
+    part: Indices,
+    options: FitOptions,
+    *,
+    is_growing: bool = False,
 ) -> KernelHead:
     landmarks = spread(rows.cells[part], options.most_landmarks)[: options.most_landmarks]
     weights = class_weights(rows.y[part], rows.n_classes)
-    return KernelHead.fit(choice, U, rows.y[part], weights, rows.n_classes, landmarks)
+    return KernelHead.fit(
+        choice, U, rows.y[part], weights, rows.n_classes, landmarks, is_growing=is_growing
+    )
 
 
 def _adaptor(frame: Frame, rows: _Rows, part: Indices, options: FitOptions) -> Adaptor:
@@ -330,16 +339,18 @@ def _final(
     prototypes = Prototypes(frame.n_dims, options.n_dims, options.seed)
     prototypes.derive(cells.means)
     weights = held.weights()
-    head = _kernel_head(held.choice, U, rows, everything, options)
+    head = _kernel_head(held.choice, U, rows, everything, options, is_growing=True)
     adaptor = _adaptor(frame, rows, everything, options) if weights[3] > 0 else None
     kept = _few_of_each(held.nearest)
     score = StrangenessScore(held.views[kept], held.nearest[kept, 0], held.nearest[kept, 1])
-    some = spread(rows.cells, MOST_ROWS)
+    drift = DriftProjection(gain, options.seed)
     reference = drift_reference(
-        prototypes.encode(U[some]), rows.y[some], rows.slots[some], options.seed
+        drift.signs(rows.units(held.index)), held.nearest[:, 0], held.nearest[:, 1], options.seed
     )
+    units = np.stack([rows.store.centre, rows.store.scale])
     return DerivedModel(
-        frame, cells, prototypes, head, adaptor, weights, score, reference,
+        units,
+        frame, cells, prototypes, head, adaptor, weights, score, drift, reference,
         _stated(rows, held), len(rows.y),
     )  # fmt: skip
 
@@ -377,24 +388,35 @@ def _suspects(
     Held-out rows are judged by the folds; suspects of before by the final model, which has not
     learned them.
     """
-    suspects: list[int] = []
-    judged = rows.index[held.index].tolist()
-    counts = np.bincount(rows.y, minlength=n_classes)
-
-    def judge(index: Sequence[int], P: Scores, y: Indices) -> None:
-        sure = P.max(axis=1) >= NOISE_BEST
-        unlikely = P[np.arange(len(y)), y] <= NOISE_AT_MOST
-        met = counts[y] >= NOISE_LABELS
-        suspects.extend(np.asarray(index)[sure & unlikely & met].tolist())
-
+    index, P = [rows.index[held.index]], []
     if len(held.index):
-        judge(judged, np.exp(held.log_probabilities()), rows.y[held.index])
+        P.append(np.exp(held.log_probabilities()))
     left_out = np.setdiff1d(np.arange(len(store)), rows.index)
     if len(left_out):
-        y = store.column("labels")[left_out].astype(np.int64)
-        answers = model.answer(store.units(left_out), n_classes)
-        judge(left_out.tolist(), np.array([each.probabilities for each in answers]), y)
-        judged += left_out.tolist()
-    confirmed = store.column("is_confirmed") == 1
-    found = np.array([i for i in suspects if not confirmed[i]], np.int64)
-    return found, np.array(judged, np.int64)
+        answers = model.answer(store.raw(left_out), n_classes)
+        P.append(np.array([each.probabilities for each in answers]))
+        index.append(left_out)
+    judged = np.concatenate(index)
+    if len(judged) == 0:
+        return judged, judged
+    y = store.column("labels")[judged].astype(np.int64)
+    is_open = store.column("is_confirmed")[judged] == 0
+    is_open &= np.bincount(rows.y, minlength=n_classes)[y] >= NOISE_LABELS
+    return judged[_unlikely(np.concatenate(P), y) & is_open], judged
+
+
+def _unlikely(P: Scores, y: Indices) -> npt.NDArray[np.bool_]:
+    """Labels (n,) that are too unlikely, and too many, to be right by chance.
+
+    Of right labels, by calibrated probabilities, the share that is less likely than a level is the
+    sum of all probabilities below it. Suspects are those below the highest level where that is a
+    small part of what was found.
+    """
+    found = P[np.arange(len(y)), y]
+    for level in NOISE_LEVELS:
+        by_chance = float(P[level >= P].sum())
+        unlikely = found <= level
+        n = int(np.count_nonzero(unlikely))
+        if n >= NOISE_LEAST and by_chance <= NOISE_CHANCE * n:
+            return np.asarray(unlikely)
+    return np.zeros(len(y), np.bool_)

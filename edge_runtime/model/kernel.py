@@ -34,6 +34,10 @@ RIDGES = (0.03, 0.3, 3.0)
 # Length that projections have in the arc-cosine kernel, beside its constant of one.
 ARC_LENGTH = 3.0
 JITTER = 1e-6
+# Of the root of an inverse, in float32.
+ROOT_JITTER = 1e-4
+# A label of a rare class counts for at most so many of the others.
+MOST_WEIGHT = 10.0
 ROWS_AT_ONCE = 512
 
 
@@ -78,15 +82,29 @@ class KernelHead:
     landmarks : (m, p) projections.
     coefficients : (m, n_classes)
     offset : (n_classes,) added to every answer.
+    certain : (m, m) what is known already: ``k(x, x) - |certain @ k(landmarks, x)|^2`` is the
+        variance of the answer at x. Without it a label that is appended counts as if nothing were.
+    counts : (n_classes,) labels of each class.
     """
 
     def __init__(
-        self, choice: KernelChoice, landmarks: Matrix, coefficients: Matrix, offset: Matrix
+        self,
+        choice: KernelChoice,
+        landmarks: Matrix,
+        coefficients: Matrix,
+        offset: Matrix,
+        certain: Matrix | None = None,
+        counts: npt.NDArray[np.float64] | None = None,
     ) -> None:
         self.choice, self.landmarks = choice, landmarks
         self.coefficients, self.offset = coefficients, offset
+        self._certain, self._counts = certain, counts
+        self._fitted = coefficients
         self._recent: Matrix = landmarks[:0]
+        self._known: Matrix = np.zeros((0, len(landmarks)), np.float32)
+        self._inner = np.zeros((0, 0))  # covariance of the answers at recent labels
         self._targets: list[int] = []
+        self._weights: list[float] = []
         self._correction: Matrix = np.zeros((0, len(offset)), np.float32)
 
     @classmethod
@@ -98,8 +116,15 @@ class KernelHead:
         weights: npt.NDArray[np.float64],
         n_classes: int,
         landmarks: Indices,
+        *,
+        is_growing: bool = False,
     ) -> KernelHead:
-        """Fit on projections U (n, p) of labels y (n,); `landmarks` are indices of rows."""
+        """Fit on projections U (n, p) of labels y (n,); `landmarks` are indices of rows.
+
+        Parameters
+        ----------
+        is_growing : whether labels will be appended.
+        """
         L = np.ascontiguousarray(U[landmarks])
         offset = np.full(n_classes, 1.0 / n_classes)
         moment = np.zeros((len(L), len(L)))
@@ -111,8 +136,12 @@ class KernelHead:
             moment += weighted.T @ K
             right -= np.outer(weighted.sum(axis=0), offset)
             np.add.at(right.T, y[rows], weighted)
-        moment += choice.ridge * kernel(choice.width, L, L)
-        return cls(choice, L, _solved(moment, right), offset.astype(np.float32))
+        inner = kernel(choice.width, L, L).astype(np.float64)
+        moment += choice.ridge * inner
+        coefficients = _solved(moment, right)
+        certain = _certain(moment, inner, choice.ridge) if is_growing else None
+        counts = np.bincount(y, minlength=n_classes).astype(np.float64)
+        return cls(choice, L, coefficients, offset.astype(np.float32), certain, counts)
 
     @property
     def n_classes(self) -> int:
@@ -127,18 +156,48 @@ class KernelHead:
         return np.asarray(found, np.float64)
 
     def append(self, u: Matrix, k: int) -> None:
-        """Take one label of class k more: a projection u (p,)."""
+        """Take one label of class k more: a projection u (p,).
+
+        Exactly so: what is known of the answer there is taken into account.
+        """
         missing = k + 1 - self.n_classes
         if missing > 0:
-            self.coefficients = np.pad(self.coefficients, ((0, 0), (0, missing)))
+            self._fitted = np.pad(self._fitted, ((0, 0), (0, missing)))
             self.offset = np.pad(self.offset, (0, missing))
+        width = self.choice.width
+        there = kernel(width, u[None], self.landmarks)
+        known = there if self._certain is None else there @ self._certain.T
+        beside = kernel(width, u[None], np.concatenate([self._recent, u[None]]))[0].astype(float)
+        if self._certain is not None:
+            beside -= np.concatenate([self._known, known]).astype(float) @ known[0].astype(float)
+        n = len(self._recent)
+        self._inner = np.pad(self._inner, ((0, 1), (0, 1)))
+        self._inner[n, : n + 1] = self._inner[: n + 1, n] = beside
+        self._inner[n, n] = max(self._inner[n, n], 0.0)
         self._recent = np.concatenate([self._recent, u[None]])
+        self._known = np.concatenate([self._known, known])
         self._targets.append(k)
-        base = kernel(self.choice.width, self._recent, self.landmarks) @ self.coefficients
-        wrong = np.eye(self.n_classes, dtype=np.float32)[self._targets] - base - self.offset
-        K = kernel(self.choice.width, self._recent, self._recent).astype(np.float64)
-        K[np.diag_indices_from(K)] += self.choice.ridge
+        self._weights.append(self._weight_of(k))
+        self._correct()
+
+    def _weight_of(self, k: int) -> float:
+        """Weight of one label more of a class, as `class_weights` has it."""
+        if self._counts is None:
+            return 1.0
+        self._counts = np.pad(self._counts, (0, max(k + 1 - len(self._counts), 0)))
+        self._counts[k] += 1
+        there = int(np.count_nonzero(self._counts))
+        return float(min(self._counts.sum() / (there * self._counts[k]), MOST_WEIGHT))
+
+    def _correct(self) -> None:
+        width = self.choice.width
+        base = kernel(width, self._recent, self.landmarks) @ self._fitted + self.offset
+        wrong = np.eye(len(self.offset), dtype=np.float32)[self._targets] - base
+        K = self._inner + np.diag(self.choice.ridge / np.array(self._weights) + JITTER)
         self._correction = np.linalg.solve(K, wrong).astype(np.float32)
+        self.coefficients = self._fitted
+        if self._certain is not None:  # the part of the correction that landmarks carry
+            self.coefficients = self._fitted - self._certain.T @ (self._known.T @ self._correction)
 
     @property
     def n_recent(self) -> int:
@@ -146,10 +205,27 @@ class KernelHead:
         return len(self._targets)
 
     @property
+    def fitted_coefficients(self) -> Matrix:
+        """Coefficients before any label was appended."""
+        return self._fitted
+
+    @property
     def n_bytes(self) -> int:
         """Bytes held."""
-        arrays = self.landmarks, self.coefficients, self.offset, self._recent, self._correction
-        return sum(array.nbytes for array in arrays)
+        arrays = self.landmarks, self._fitted, self.offset, self._recent, self._correction
+        held = sum(array.nbytes for array in arrays) + self._known.nbytes + self._inner.nbytes
+        return held + (0 if self._certain is None else self._certain.nbytes)
+
+
+def _certain(moment: Scores, inner: Scores, ridge: float) -> Matrix:
+    """See `KernelHead`: a root of ``inner^-1 - ridge * moment^-1``."""
+    m = len(inner)
+    stable = inner + ROOT_JITTER * np.trace(inner) / m * np.eye(m)
+    back = np.linalg.inv(np.linalg.cholesky(stable))
+    shrunk = ridge * np.linalg.inv(back @ moment @ back.T + 1e-9 * np.eye(m))
+    values, turn = np.linalg.eigh(np.eye(m) - (shrunk + shrunk.T) / 2)
+    root = np.sqrt(np.clip(values, 0.0, 1.0))[:, None] * turn.T
+    return np.asarray(root @ back, np.float32)
 
 
 def choose(

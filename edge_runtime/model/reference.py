@@ -1,35 +1,88 @@
 """What samples of each cell are like, bit by bit: the reference that drift is looked for against.
 
-For each cell of class and slot: the mean sign of 1,024 bits of its labels' hypervectors, their
-spread about it, and how many there are. Togetherness says how far a few samples are off in one
-direction; what it comes to by chance is found by playing the labels themselves in random order.
+Bits are those of a fixed random projection of features in units of the store, not of the frame: a
+frame is fitted to labels and fits them better than samples that come later, which would be off
+together for that alone. For each cell of class and slot: the mean sign of each bit over held-out
+samples that are nearest to it (not over its labels: a label far from its cell is not what comes to
+it), their spread about it, and how many there are. What togetherness (`hdc.togetherness`) comes to
+by chance is found by playing these samples themselves in random order.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.model.derived import DRIFT_WORDS, DriftReference, signs_of
-from hdc.togetherness import Togetherness
+from hdc.projection import SignedHadamard
+from hdc.togetherness import SHARED, Togetherness
 
 Matrix = npt.NDArray[np.float32]
-Bits = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float64]
 
-# Labels that a cell needs to say anything.
+N_BITS = 1024
+# Samples that a cell needs to say anything.
 LEAST_OF_A_CELL = 20
 # Values of togetherness by chance that are kept, after some that only fill the mean.
 CHANCES, WARM_UP = 256, 64
 
 
-def drift_reference(bits: Bits, classes: Indices, slots: Indices, seed: int) -> DriftReference:
-    """The reference of labelled hypervectors (n, words) of classes and slots (n,)."""
-    signs = signs_of(bits)
+class DriftProjection:
+    """Signs of a fixed random projection of features in units of the store."""
+
+    def __init__(self, gain: Matrix, seed: int) -> None:
+        self._gain = gain
+        self._projection = SignedHadamard(len(gain), N_BITS, seed)
+
+    def signs(self, Z: Matrix) -> Matrix:
+        """Signs (n, `N_BITS`) of rows (n, d): -1 where a bit is set."""
+        if len(Z) == 0:
+            return np.zeros((0, N_BITS), np.float32)
+        bits = self._projection.bits(Z * self._gain)
+        unpacked = np.unpackbits(bits.view(np.uint8), axis=1, bitorder="little")
+        return np.asarray(1.0 - 2.0 * unpacked, np.float32)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes held."""
+        return self._projection.n_bytes
+
+
+@dataclass
+class DriftReference:
+    """What samples of each cell were like, bit by bit, as drift is looked for.
+
+    Attributes
+    ----------
+    cells : (n, 2) class and slot.
+    means : (n, n_bits) mean sign of each bit, over held-out samples nearest to the cell.
+    spreads : (n, 2) mean squared distance to it, and how many samples that is of.
+    chances : togetherness of these samples in random order, ascending (`policy.drift`).
+    """
+
+    cells: Indices
+    means: Matrix
+    spreads: Scores
+    chances: Scores
+
+    def __post_init__(self) -> None:
+        self.index = {(k, s): i for i, (k, s) in enumerate(self.cells.tolist())}
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes held."""
+        arrays = self.cells, self.means, self.spreads, self.chances
+        return sum(array.nbytes for array in arrays)
+
+
+def drift_reference(signs: Matrix, classes: Indices, slots: Indices, seed: int) -> DriftReference:
+    """The reference of samples' signs (n, n_bits), nearest to cells of classes and slots (n,)."""
     pairs = np.stack([classes, slots], axis=1)
     cells, which = np.unique(pairs, axis=0, return_inverse=True)
     which = which.reshape(-1)
-    means = np.zeros((len(cells), 64 * DRIFT_WORDS), np.float32)
+    means = np.zeros((len(cells), N_BITS), np.float32)
     spreads = np.zeros((len(cells), 2))
     for i in range(len(cells)):
         rows = signs[which == i]
@@ -41,10 +94,8 @@ def drift_reference(bits: Bits, classes: Indices, slots: Indices, seed: int) -> 
     return DriftReference(cells.astype(np.int64), means, spreads, chances)
 
 
-def _played(
-    signs: Matrix, which: Indices, means: Matrix, spreads: npt.NDArray[np.float64], seed: int
-) -> npt.NDArray[np.float64]:
-    """Togetherness of labelled samples in random order, each left out of its own reference."""
+def _played(signs: Matrix, which: Indices, means: Matrix, spreads: Scores, seed: int) -> Scores:
+    """Togetherness of samples in random order, each left out of its own reference."""
     if len(which) == 0:
         return np.zeros(0)
     rng = np.random.default_rng(seed)
@@ -54,5 +105,8 @@ def _played(
     for i in order[: CHANCES + WARM_UP].tolist():
         cell, (spread, n) = int(which[i]), spreads[which[i]]
         off = (signs[i] - means[cell]) * np.float32(n / max(n - 1, 1))
-        found.append(together.take(off, {cell: 1.0}, {cell: float(spread / n)}))
+        # Off-vectors of later samples share the error of the mean; those of samples left out of it
+        # have it with the other sign, twice: of three errors taken off, one is left.
+        error = float(spread / max(n - 1, 1) / SHARED)
+        found.append(together.take(off, {cell: 1.0}, {cell: error}))
     return np.sort(np.array(found[WARM_UP:]))

@@ -14,7 +14,6 @@ from edge_runtime.model.derived import DerivedModel
 from edge_runtime.model.folds import folds_of, spread
 from edge_runtime.model.frame import fit_frame, gains
 from edge_runtime.model.kernel import KernelHead, class_weights
-from edge_runtime.model.mixing import best_temperature, log_softmax
 from edge_runtime.records import Trial
 
 Indices = npt.NDArray[np.int64]
@@ -81,25 +80,17 @@ def try_new_slot(
     if not truth:
         return Trial(len(recent), float(np.mean(is_answered_right)), 0.0, 0.0)
     y = np.concatenate(truth)
-    one, other = (_log_probabilities(np.concatenate(found[name]), y) for name in ("one", "new"))
-    rows_ = np.arange(len(y))
-    gained = np.maximum(other[rows_, y], -8.0) - np.maximum(one[rows_, y], -8.0)
+    one, other = (np.concatenate(found[name]).argmax(axis=1) for name in ("one", "new"))
     votes = np.concatenate(nearer)
     return Trial(
         n_labels=len(is_answered_right),
         existing=float(np.mean(is_answered_right)),
-        one_model=float(np.mean(one.argmax(axis=1) == y)),
-        new_slot=float(np.mean(other.argmax(axis=1) == y)),
-        gain=float(gained.mean()),
-        gain_error=float(gained.std() / math.sqrt(len(y))),
+        one_model=float(np.mean(one == y)),
+        new_slot=float(np.mean(other == y)),
         n_shared=len(votes),
         nearer=float(votes.mean()) if len(votes) else 0.0,
         stated=model.stated.get(host, (math.nan, 0))[0],
     )
-
-
-def _log_probabilities(scores: Scores, y: Indices) -> Scores:
-    return log_softmax(scores * best_temperature(scores, y)[1])
 
 
 def _nearer(

@@ -8,6 +8,7 @@ under is thrown away and made again; rows that were only added meanwhile are app
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from edge_runtime.model.fitting import FitOptions, FittedModel, fit
 Indices = npt.NDArray[np.int64]
 
 # Growth of labels at which a fit is due, and labels that may be appended at the most.
-GROWTH, MOST_APPENDED = 0.25, 200
+GROWTH, MOST_APPENDED = 0.25, 256
 
 
 class Upkeep:
@@ -46,7 +47,7 @@ class Upkeep:
             return
         known = (self.model.cells.classes == k) & (self.model.cells.slots == slot)
         self._is_forced |= not known.any()
-        self.model.append(store.units(np.array([i])), k, slot)
+        self.model.append(store.raw([i])[0], k, slot)
 
     def is_due(self, memory: Memory) -> bool:
         """Whether a model has to be made anew."""
@@ -60,6 +61,10 @@ class Upkeep:
 
         With `is_now` it is waited for, whatever thread it is done in.
         """
+        if len(memory.exemplars) == 0:
+            self.forget()
+            self.model = None
+            return None
         if self.is_background and not is_now and self.model is not None:
             done = self._collect(memory)
             if self._thread is None and self.is_due(memory):
@@ -68,9 +73,6 @@ class Upkeep:
         self.wait()
         done = self._collect(memory)
         if not self.is_due(memory):
-            return done
-        if len(memory.exemplars) == 0:
-            self.model = None
             return done
         return self._take(
             memory, memory.version, len(memory.exemplars), self._fit(memory, n_classes)
@@ -114,7 +116,7 @@ class Upkeep:
         store = memory.exemplars
         for i in range(n, len(store)):
             k, slot = int(store.labels[i]), int(store.slots[i])
-            self.model.append(store.units(np.array([i])), k, slot)
+            self.model.append(store.raw([i])[0], k, slot)
         return fitted
 
     def restore(self, model: DerivedModel | None, memory: Memory, n_appended: int) -> None:
@@ -124,11 +126,15 @@ class Upkeep:
             return
         store = memory.exemplars
         for i in range(max(len(store) - n_appended, 0), len(store)):
-            frame = model.frame
-            U = frame.project(frame.centred(store.units(np.array([i]))))
-            model.kernel.append(U[0], int(store.labels[i]))
+            model.kernel.append(model.project(store.raw([i]))[0], int(store.labels[i]))
 
     def forget(self) -> None:
         """Throw away what a thread is making: the memory has become another one."""
         self.wait()
         self._thread = self._result = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the thread: what it is making will be made again."""
+        self.wait()
+        is_forced = self._is_forced or self._thread is not None
+        return {**self.__dict__, "_thread": None, "_result": None, "_is_forced": is_forced}

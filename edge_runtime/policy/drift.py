@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.records import Cell
+from edge_runtime.records import Answer, Cell
 from hdc.drift import BULKS, KAPPAS, LARGEST_SUM, SLACK, SMALLEST_P
 from hdc.togetherness import Togetherness
 
@@ -35,8 +35,10 @@ N_BITS = 1024
 # Bets on togetherness, by the rank of its value among those of chance.
 TOGETHER_KAPPAS = (0.2, 0.4, 0.6, 0.8)
 N_BETS = len(KAPPAS) + len(BULKS) + len(TOGETHER_KAPPAS)
-# Labels that a cell needs to say anything.
-LEAST_OF_A_CELL = 20
+# Held-out scores that a cell needs to be judged by itself; below, by those of its slot.
+LEAST_SCORES = 20
+# Labels that a cell needs to say in which direction a sample is off.
+LEAST_LABELS = 20
 # Samples before the first alarm: until then the measure of scenes is blind.
 FIRST_SAMPLES = 64
 BATCHES = (16, 64, 256)
@@ -126,28 +128,38 @@ class SceneDriftDetector:
         self._errors: dict[tuple[int, int], float] = {}
         self._n_in_scene = 0
 
-    def take(self, cell: Cell | None, group: int | None = None) -> bool:
-        """Take the next sample; returns whether the alarm rings.
+    def take(self, answer: Answer, group: int | None = None, *, is_at_rest: bool = True) -> bool:
+        """Take the next answered sample; returns whether the alarm rings.
 
-        `group` is the user's number of the scene: a change of it ends a scene.
+        Parameters
+        ----------
+        group : the user's number of the scene: a change of it ends a scene.
+        is_at_rest : whether nothing is known to have changed: scenes are measured then.
         """
+        cell = answer.cell
         is_alarm = False
         if group is not None and self._n_in_scene and group != self._group:
             is_alarm = self._end_scene()
         self._group = group
         self._n_samples += 1
-        if cell is None or cell.n_labels < LEAST_OF_A_CELL or cell.n_scores < LEAST_OF_A_CELL:
+        if cell is not None and cell.n_scores >= LEAST_SCORES:
+            self._mix.append((cell.key, cell.n_scores))
+            p_value = cell.p_value
+        elif answer.n_scores >= LEAST_SCORES:
+            self._mix.append(((-1, answer.slot or 0), answer.n_scores))
+            p_value = answer.p_value
+        else:
             return is_alarm
-        self._mix.append((cell.key, cell.n_scores))
-        for i, bet in enumerate(self._bets(cell.p_value)):
+        for i, bet in enumerate(self._bets(p_value)):
             self._logs[i] += math.log(bet)
-        self._off += cell.off
-        self._shares[cell.key] = self._shares.get(cell.key, 0.0) + 1.0
-        self._errors[cell.key] = cell.spread / cell.n_labels
         self._n_in_scene += 1
-        squares = float(cell.off @ cell.off)
-        for batches in self._batches:
-            batches.take(cell, squares)
+        if cell is not None and cell.n_labels >= LEAST_LABELS:
+            self._off += cell.off
+            self._shares[cell.key] = self._shares.get(cell.key, 0.0) + 1.0
+            self._errors[cell.key] = cell.spread / cell.n_labels
+            squares = float(cell.off @ cell.off)
+            for batches in self._batches if is_at_rest else ():
+                batches.take(cell, squares)
         if group is None and self._n_in_scene >= self.scene_length:
             is_alarm = self._end_scene() or is_alarm
         return is_alarm
@@ -167,9 +179,13 @@ class SceneDriftDetector:
 
     def _end_scene(self) -> bool:
         n = self._n_in_scene
-        shares = {key: share / n for key, share in self._shares.items()}
-        value = self._together.take(self._off / n, dict(shares), dict(self._errors))
-        logs = [each / n for each in self._logs] + self._together_logs(value)
+        n_off = sum(self._shares.values())
+        together = [0.0] * len(TOGETHER_KAPPAS)
+        if n_off:
+            shares = {key: share / n_off for key, share in self._shares.items()}
+            value = self._together.take(self._off / n_off, shares, self._errors)
+            together = self._together_logs(value)
+        logs = [each / n for each in self._logs] + together
         self._sums = [
             min((1 + total) * math.exp(log), LARGEST_SUM)
             for total, log in zip(self._sums, logs, strict=True)

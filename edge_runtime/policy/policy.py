@@ -61,6 +61,9 @@ PATIENCE = 1000
 # distribution: at 5 % two of forty are expected, at 25 % two or fewer come once in a thousand.
 WINDOW, CALM = 40, 2
 CALM_EVIDENCE = 30.0
+# Share by which samples out of distribution must have grown, while labels are requested, to be
+# another drift.
+WORSE = 0.5
 # Samples in a row in another slot that mean that the stream is there now.
 SWITCH = 8
 
@@ -77,6 +80,7 @@ class Policy:
         self.is_answered_right: list[bool] = []  # of the labels since the drift
         self._ood: deque[bool] = deque(maxlen=WINDOW)
         self._elsewhere = self._since = self._n_trials = 0
+        self._calmest = 1.0
 
     def go(self, cause: Cause) -> None:
         """Take the step of the table.
@@ -93,6 +97,7 @@ class Policy:
             self.requests.start_anew()
             self.is_answered_right = []
         self._since = self._n_trials = self._elsewhere = 0
+        self._calmest = 1.0
 
     # -- samples ----------------------------------------------------------------------------
 
@@ -107,7 +112,11 @@ class Policy:
         self._since += 1
         events = [self._ood_event(sample_id, answer)] if is_ood else []
         events += self._follow(sample_id, answer.slot, is_ood)
-        if self.drift.take(answer.cell, group):
+        is_alarm = self.drift.take(answer, group, is_at_rest=self.state != "asking")
+        if self.state == "asking":  # what is asked about goes on: only something worse is news
+            self._calmest = min(self._calmest, self.ood_share) if self._since > WINDOW else 1.0
+            is_alarm = self.ood_share - self._calmest >= WORSE
+        if is_alarm:
             events.append(self._on_alarm(sample_id, answer.slot))
         events += self._end(sample_id)
         wanted = self._request(sample_id, answer, is_ood, now_s, group)
@@ -233,9 +242,7 @@ class Policy:
         """A trial has decided; the stream is taken to be in `slot`."""
         if cause == "refuted":
             self.drift.on_refuted()
-        labelled = self.requests.labelled.copy()
-        self.go(cause)
-        self.requests.labelled.update(labelled) if self.state == "filling" else None
+        self.go(cause)  # while a slot fills, what came since the drift goes on counting
         self.slot = self.slot if slot is None else slot
         self._ood.clear()
 
