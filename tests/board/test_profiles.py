@@ -30,8 +30,7 @@ X[:, :4] *= X[:, 4:8]  # what prototypes alone do not tell apart
 y = [int(a > b) for a, b in X[:, :2]]
 runtime = EdgeRuntime(n_dims=512)
 runtime.learn_many(list(X), y)
-slot = runtime.slots[0]
-slot.adaptor = slot.adaptor or slot.fit_adaptor(X.astype("f4"), np.array(y))
+assert runtime.bytes_by_part["adaptor"] > 0
 for x, k in zip(X, y):
     runtime.learn(runtime.step(x).sample_id, k)
 print(loaded_before, "numba" in sys.modules, len(compiled))
