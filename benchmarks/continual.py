@@ -2,24 +2,24 @@
 
 Each task is one stream and one table; `--tasks` names some of them, all is the default. The runtime
 gets samples by `step` and labels by `learn`, and is never told where a domain ends; only where a
-row says so does it get each domain as one batch. Protocols and caveats: the README of this folder.
+row says so does it get each domain as one batch. It has its default
+settings everywhere. Protocols and caveats: the README of this folder.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from benchmarks.continual_peers import Outcome
 from benchmarks.features import FeatureSet, pacs_features
 from benchmarks.options import Options, from_arguments, parser
 from benchmarks.reporting import Report
 from benchmarks.splits import domain_stream, first_of_each_class
-from benchmarks.streams import domains, hardship, pictures, signals, sounds, steady
+from benchmarks.streams import domains, drifts, hardship, pictures, signals, sounds, steady
 from benchmarks.streams.tables import Column, Measured, described, outcomes_report, report, seeds
-from edge_runtime import PolicySettings
 from edge_runtime.errors import BackendError
 from examples.datasets.archives import ArchiveUnavailableError
 from examples.datasets.pacs import DataAbsentError
@@ -30,20 +30,8 @@ SPLIT_FASHION_ROWS, LETTER_ROWS = 300, 150  # of each class
 STREAM_ROWS = 70  # per class and domain of pictures and sounds
 STILL_FIRST = {"Fashion-MNIST, Lite0": 2_000, "letter": 4_000}
 STILL_SAMPLES = 10_000
-# Ten megabytes for everything; labels come at once, so that few samples wait for theirs.
-PACS_SETTINGS = {
-    "budget_bytes": 10_000_000,
-    "pending_samples": 32,
-    "policy": PolicySettings(canaries=128, held_labels=32, doubtful_labels=16),
-}
-# A tenth of what RanPAC takes, buffers and all.
-LETTER_SETTINGS = {"n_fourier": 512, "rank": 256, "budget_bytes": 1_630_000, "pending_samples": 32}
-FEW_WAIT = {
-    "pending_samples": 16,
-    "policy": PolicySettings(canaries=64, held_labels=16, doubtful_labels=8, collected_labels=128),
-}
-SOUND_SETTINGS = {"rank": 192, "budget_bytes": 1_955_000, **FEW_WAIT}
-CLOTHES_SETTINGS = {"rank": 64, "hidden": (96,), "budget_bytes": 2_770_000, **FEW_WAIT}
+TABLE_ROWS = 300  # per class and domain of tables of two classes
+PACS_BYTES = 10_000_000  # for everything
 
 SHARES = ("routing", "average", "forgetting")
 ROUTING = (
@@ -58,10 +46,7 @@ ROUTING = (
 def thinned(data: FeatureSet, n_rows: int) -> FeatureSet:
     """Return the first `n_rows` of each class and domain."""
     group = data.domain * len(data.classes) + data.y
-    kept = first_of_each_class(group, n_rows)
-    return FeatureSet(
-        data.X[kept], data.y[kept], data.domain[kept], data.taps, data.classes, data.domains
-    )
+    return data.part(first_of_each_class(group, n_rows))
 
 
 # -- one domain, or some classes, after the other -----------------------------------------------
@@ -74,12 +59,13 @@ def compare(
     title: str = "Continual learning",
     *,
     is_wide: bool = True,
-    settings: Mapping[str, Any] = domains.NONE,
-    small: Mapping[str, Any] = domains.NONE,
+    budget_bytes: int | None = None,
+    has_small: bool = False,
 ) -> Report:
-    """Return the table of all methods on one stream; `settings` are the runtime's.
+    """Return the table of all methods on one stream.
 
-    With `small` ones, in a tenth of what RanPAC takes, it is run once more.
+    The runtime has its default settings, in `budget_bytes` where they are given; with `has_small`
+    it is run once more in a tenth of what RanPAC-2000 takes.
     """
     if options.quick:
         data = thinned(data, QUICK_ROWS)
@@ -89,51 +75,48 @@ def compare(
         options.labels,
         is_tuned=not options.quick,
         is_wide=is_wide,
-        settings=settings,
-        small=small,
+        budget_bytes=budget_bytes,
+        has_small=has_small,
     )
     labels = "all" if options.labels is None else f"{options.labels} per class and domain"
-    if settings:
-        labels += "; edge-runtime with " + ", ".join(_told(settings))
-    if small:
-        labels += "; in a tenth of RanPAC's bytes with " + ", ".join(_told(small))
+    if budget_bytes is not None:
+        labels += f"; edge-runtime in {budget_bytes:,} bytes"
+    if has_small:
+        labels += f"; in a tenth of the bytes {domains.SMALL_PENDING} samples wait for a label"
     heading = f"{title}: accuracy on each domain at the end of the stream, %"
     return outcomes_report(name, heading, data, found, described(data, options, labels))
-
-
-def _told(settings: Mapping[str, Any]) -> Iterator[str]:
-    """Settings in words; of a policy only what is not as usual."""
-    for name, value in settings.items():
-        if isinstance(value, PolicySettings):
-            usual = asdict(PolicySettings())
-            yield from _told({k: v for k, v in asdict(value).items() if v != usual[k]})
-        else:
-            yield f"{name}={value}"
 
 
 def _pacs(options: Options) -> Report:
     data = pacs_features(options.data_dir)
     if options.labels is not None:
         return _pacs_few(options)
-    return compare(data, options, "continual", "PACS", settings=PACS_SETTINGS)
+    return compare(data, options, "continual", "PACS", budget_bytes=PACS_BYTES)
 
 
 def _pacs_few(options: Options) -> Report:
     few = replace(options, labels=options.labels or FEW_LABELS)
     data = pacs_features(options.data_dir)
-    return compare(data, few, f"continual_{few.labels}_labels", "PACS, few labels")
+    name, title = f"continual_{few.labels}_labels", "PACS, few labels"
+    return compare(data, few, name, title, budget_bytes=PACS_BYTES)
 
 
 def _domains(
-    name: str,
-    title: str,
-    load: Callable[[], FeatureSet],
-    settings: Mapping[str, Any] = domains.NONE,
-    small: Mapping[str, Any] = domains.NONE,
+    name: str, title: str, load: Callable[[], FeatureSet], *, has_small: bool = False
 ) -> Callable[..., Report]:
+    return _with_data(name, title, lambda _: load(), has_small=has_small)
+
+
+def _with_data(
+    name: str, title: str, load: Callable[[Path], FeatureSet], *, has_small: bool = False
+) -> Callable[..., Report]:
+    """A task whose data may lie in the folder that the options name."""
+
     def run(options: Options) -> Report:
-        runs = {"settings": settings, "small": small}
-        return compare(load(), options, f"continual_{name}", title, is_wide=False, **runs)
+        data = load(options.data_dir)
+        return compare(
+            data, options, f"continual_{name}", title, is_wide=False, has_small=has_small
+        )
 
     return run
 
@@ -167,9 +150,10 @@ def _imu_drift(options: Options) -> Report:
         f"HAPT users 21-30, IMU encoder of users 1-20; {hardship.N_FIRST:,} labelled windows, then "
         f"a ramp of {hardship.N_RAMP:,} and {hardship.N_PLATEAU} at its end with at most "
         f"{hardship.LABELS_PER_CLASS} labels of each class per {hardship.LABEL_SPAN:,} windows "
-        f"(the runtime's where it asks; the peers' the first that come), {hardship.N_TEST} test "
-        f"windows under the whole drift: gain x{signals.GAIN}, bias {signals.BIAS} g and "
-        f"{signals.GYRO_BIAS} rad/s, rotation {signals.DEGREES:.0f} degrees; {seeds(options)}"
+        f"(the runtime's where it requests them; the peers' the first that come), "
+        f"{hardship.N_TEST} test windows under the whole drift: gain x{signals.GAIN}, bias "
+        f"{signals.BIAS} g and {signals.GYRO_BIAS} rad/s, rotation {signals.DEGREES:.0f} degrees; "
+        f"{seeds(options)}"
     )
     title = "Gradual drift of a motion sensor: share of the lost accuracy that comes back, %"
     return report("continual_imu_drift", title, protocol, hardship.DRIFT, measured)
@@ -190,7 +174,7 @@ def _no_drift(options: Options) -> Report:
     protocol = (
         f"A labelled batch ({', '.join(f'{k}: {n:,}' for k, n in STILL_FIRST.items())}), then "
         f"{STILL_SAMPLES:,} samples of the same domain, one a second; labels where the runtime "
-        f"asks; {seeds(options)}"
+        f"requests them; {seeds(options)}"
     )
     title = "No drift: what is raised for nothing"
     return report("continual_no_drift", title, protocol, steady.STILL, measured)
@@ -204,7 +188,8 @@ def _returning(options: Options) -> Report:
     steady.returning(data, options.seed_range, measured)
     protocol = (
         f"{' -> '.join(data.domains)} with all labels, then {steady.VISITS} changes to a random "
-        f"other one, {steady.VISIT_ROWS} held-back samples each, labels where the runtime asks; "
+        f"other one, {steady.VISIT_ROWS} held-back samples each, labels where the runtime "
+        f"requests them; "
         f"peers with the first of their settings; {seeds(options)}"
     )
     title = "Returning domains: is a domain known when it comes again?"
@@ -222,7 +207,7 @@ def _poisoned(options: Options) -> Report:
         f"evenly); {hardship.POISON_TEST:,} test samples; peers with the first of their settings; "
         f"{seeds(options)}"
     )
-    title = "Wrong labels: accuracy lost, and changes that the runtime took back"
+    title = "Wrong labels: accuracy lost, and labels that the runtime suspects in the end, %"
     return report("continual_poisoned", title, protocol, hardship.POISON, measured)
 
 
@@ -238,8 +223,8 @@ def _routing(options: Options) -> Report:
             data = thinned(data, QUICK_ROWS)
         for seed in options.seed_range:
             stream = domain_stream(data, seed)
-            settings = PACS_SETTINGS if name == "PACS" else domains.NONE
-            for outcome in domains.of_the_runtime(data, stream, seed, settings):
+            runs = {"budget_bytes": PACS_BYTES} if name == "PACS" else {}
+            for outcome in domains.of_the_runtime(data, stream, seed, **runs):
                 measures = {
                     key: getattr(outcome, key) for key in ("routing", "average", "forgetting")
                 }
@@ -274,13 +259,27 @@ TASKS: Mapping[str, Callable[[Options], Report]] = {
     "sound-fonts": _domains(
         "sound_fonts", "Twelve instruments in four sound fonts", sounds.sound_fonts
     ),
+    "segment": _domains("segment", "Patches of pictures, measures that turn", drifts.segment),
+    "phoneme": _domains(
+        "phoneme",
+        "Nasal or oral, by the strength of the first harmonic",
+        lambda: thinned(drifts.phoneme(), TABLE_ROWS),
+    ),
+    "magic": _domains(
+        "magic",
+        "Gamma or hadron, measures whose gains drift",
+        lambda: thinned(drifts.magic(), TABLE_ROWS),
+    ),
+    "bearings": _with_data("bearings", "Faults of a bearing under four loads", drifts.bearings),
+    "outdoor": _with_data("outdoor", "Objects outdoors in changing light", drifts.outdoor),
+    "photos": _with_data("photos", "Photos of PACS, six cameras", pictures.corrupted_photos),
     "sound-classes": _domains(
-        "sound_classes", "Twelve instruments, new classes", _sound_steps, SOUND_SETTINGS
+        "sound_classes", "Twelve instruments, new classes", _sound_steps, has_small=True
     ),
     "split-fashion": _domains(
-        "split_fashion", "Split-Fashion, new classes", _split_fashion, small=CLOTHES_SETTINGS
+        "split_fashion", "Split-Fashion, new classes", _split_fashion, has_small=True
     ),
-    "letter": _domains("letter", "Letter, new classes", _letter_steps, LETTER_SETTINGS),
+    "letter": _domains("letter", "Letter, new classes", _letter_steps, has_small=True),
     "imu-drift": _imu_drift,
     "no-drift": _no_drift,
     "returning": _returning,

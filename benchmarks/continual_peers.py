@@ -16,7 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from benchmarks.features import FeatureSet, Labels, Matrix
+from benchmarks.peers.analytic import KernelLDA, KernelRidge, LowRankRanPAC
 from benchmarks.peers.backprop import BackpropClassifier
+from benchmarks.peers.neighbours import FeCAM, NearestNeighbours
 from benchmarks.peers.rehearsal import FineTuning, Frozen, Replay
 from benchmarks.peers.streaming import NearestMean, RanPAC, StreamingLDA
 from benchmarks.splits import Stream, View, grid, validation_part
@@ -114,7 +116,8 @@ class Peer:
         learned, seconds = [], 0.0
         for domain, rows in enumerate([everything] if self.is_joint else stream.train):
             start = time.process_time()
-            (model.fit if self.is_joint else model.partial_fit)(X[rows], data.y[rows])
+            if len(rows):  # of a domain of which no label was requested there are none
+                (model.fit if self.is_joint else model.partial_fit)(X[rows], data.y[rows])
             seconds += time.process_time() - start
             if not self.is_joint:
                 test = stream.test[domain]
@@ -182,6 +185,26 @@ def _ranpac(n_features: int, n_classes: int, seed: int, n_random: int) -> RanPAC
     return RanPAC(n_features, n_classes, n_random, seed)
 
 
+def _neighbours(n_features: int, n_classes: int, seed: int, k: int) -> NearestNeighbours:
+    return NearestNeighbours(n_features, n_classes, k)
+
+
+def _fecam(n_features: int, n_classes: int, seed: int, gamma: float) -> FeCAM:
+    return FeCAM(n_features, n_classes, gamma)
+
+
+def _klda(n_features: int, n_classes: int, seed: int, **settings: Any) -> KernelLDA:
+    return KernelLDA(n_features, n_classes, seed=seed, **settings)
+
+
+def _gkeal(n_features: int, n_classes: int, seed: int, **settings: Any) -> KernelRidge:
+    return KernelRidge(n_features, n_classes, seed=seed, **settings)
+
+
+def _loranpac(n_features: int, n_classes: int, seed: int, **settings: Any) -> LowRankRanPAC:
+    return LowRankRanPAC(n_features, n_classes, seed=seed, **settings)
+
+
 def _logistic(n_features: int, n_classes: int, seed: int, C: float) -> LogisticRegression:
     return LogisticRegression(C)
 
@@ -213,14 +236,29 @@ RANDOM_NETWORKS = grid(
 
 SEQUENTIAL = grid(activation=["tanh"], learning_rate=[1e-4, 3e-4, 1e-3])
 
+RANPAC = Peer("RanPAC-2000", _ranpac, ANY_VIEW, grid(n_random=[2000]))
+KLDA_GRID = grid(n_random=[2000], width=[0.03, 0.1, 0.3, 1.0], shrinkage=[1e-4, 1e-2, 0.1])
+GKEAL_GRID = grid(n_centres=[2000], width=[0.1, 0.3, 1.0], ridge=[1e-3, 1e-2, 0.1])
+
 PEERS = (
     Peer("frozen after the first", _frozen, STANDARDISED, SEQUENTIAL),
     Peer("fine-tuning", _fine_tuning, STANDARDISED, SEQUENTIAL),
     Peer("replay, 20 per class and domain", _replay, STANDARDISED, SEQUENTIAL),
     Peer("nearest class mean", _nearest_mean, ANY_VIEW),
     Peer("SLDA", _slda, ANY_VIEW, grid(shrinkage=[1e-4, 1e-2, 1e-1, 3e-1])),
-    Peer("RanPAC-2000", _ranpac, ANY_VIEW, grid(n_random=[2000])),
+    Peer("kNN", _neighbours, STANDARDISED, grid(k=[1, 5, 15])),
+    Peer("KLDA-2000", _klda, STANDARDISED, KLDA_GRID),
+    Peer("FeCAM", _fecam, ANY_VIEW, grid(gamma=[1.0, 10.0, 100.0])),
+    Peer("GKEAL-2000", _gkeal, STANDARDISED, GKEAL_GRID),
+    RANPAC,
     Peer("RanPAC-5000", _ranpac, ANY_VIEW, grid(n_random=[5000]), {"n_random": 2000}),
+    Peer(
+        "LoRanPAC-5000",
+        _loranpac,
+        ANY_VIEW,
+        grid(n_random=[5000], rank=[200, 500]),
+        {"n_random": 2000},
+    ),
     Peer(
         "logistic regression, joint",
         _logistic,

@@ -10,7 +10,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,9 @@ class FeatureSet:
         Class and domain, as indices into `classes` and `domains`.
     taps
         Width of each tap, in the order of the columns.
+    scene : (n_samples,)
+        Number of the scene of each row, where rows come in scenes: their order is that of the
+        stream then, and whole scenes are held out. None: rows are independent and may be shuffled.
     """
 
     X: Matrix
@@ -49,6 +52,12 @@ class FeatureSet:
     taps: Mapping[str, int]
     classes: tuple[str, ...]
     domains: tuple[str, ...]
+    scene: Labels | None = None
+
+    def part(self, rows: Labels) -> FeatureSet:
+        """Return these rows alone, in the order given."""
+        scene = None if self.scene is None else self.scene[rows]
+        return replace(self, X=self.X[rows], y=self.y[rows], domain=self.domain[rows], scene=scene)
 
 
 def pacs_features(data_dir: Path) -> FeatureSet:
@@ -71,19 +80,26 @@ def pacs_features(data_dir: Path) -> FeatureSet:
 
 
 def image_features(name: str, images: npt.NDArray[np.uint8]) -> Matrix:
-    """Lite0 features of grey images (n, height, width), enlarged; computed once for the pixels."""
+    """Lite0 features of images, computed once for the pixels.
+
+    Grey ones (n, height, width) are enlarged; coloured ones are (n, 224, 224, 3) already.
+    """
     encoder = open_lite0()
     digest = hashlib.sha256(repr(images.shape).encode() + images.tobytes()).hexdigest()[:16]
     path = cache_dir() / "features" / f"{name}-{digest}-{encoder.fingerprint[:16]}.npz"
     if not path.exists():
         parts = [
-            encode(encoder, to_rgb(images[start : start + ENLARGED_AT_ONCE], IMAGE_SIZE))
+            encode(encoder, _enlarged(images[start : start + ENLARGED_AT_ONCE]))
             for start in range(0, len(images), ENLARGED_AT_ONCE)
         ]
         save(path, X=np.concatenate(parts))
     with np.load(path, allow_pickle=False) as saved:
         X: Matrix = saved["X"]
     return X
+
+
+def _enlarged(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    return images if images.ndim == 4 else to_rgb(images, IMAGE_SIZE)
 
 
 def pacs_version(data_dir: Path) -> str:

@@ -22,15 +22,29 @@ class Stream:
 
 
 def domain_stream(data: FeatureSet, seed: int, test_share: float = 0.2) -> Stream:
-    """Domains one after the other, each shuffled; a share of every class and domain is for test."""
+    """Domains one after the other, each shuffled; a share of every class and domain is for test.
+
+    Where rows come in scenes they keep their order, and whole scenes of each domain are for test.
+    """
     rng = np.random.default_rng(seed)
     train, test = [], []
     for domain in range(len(data.domains)):
         rows = np.flatnonzero(data.domain == domain)
-        is_test = hold_out(data.y[rows], test_share, rng)
-        train.append(rng.permutation(rows[~is_test]))
+        is_test = _held_of(data, rows, test_share, rng)
+        learned = rows[~is_test]
+        train.append(rng.permutation(learned) if data.scene is None else learned)
         test.append(rows[is_test])
     return Stream(tuple(train), tuple(test))
+
+
+def _held_of(
+    data: FeatureSet, rows: Labels, share: float, rng: np.random.Generator
+) -> npt.NDArray[np.bool_]:
+    """Mark a share of the rows of each class, or of the scenes where there are such."""
+    if data.scene is None:
+        return hold_out(data.y[rows], share, rng)
+    scenes, which = np.unique(data.scene[rows], return_inverse=True)
+    return hold_out(np.zeros(len(scenes), np.int64), share, rng)[which]
 
 
 def hold_out(groups: Labels, share: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
@@ -51,7 +65,7 @@ def first_of_each_class(y: Labels, n_labels: int) -> Labels:
 def validation_part(data: FeatureSet, stream: Stream, seed: int) -> Stream:
     """Return the training rows alone, a fifth of them for test: what tuning may look at."""
     rng = np.random.default_rng([seed, 1])
-    held = [hold_out(data.y[rows], 0.2, rng) for rows in stream.train]
+    held = [_held_of(data, rows, 0.2, rng) for rows in stream.train]
     pairs = list(zip(stream.train, held, strict=True))
     return Stream(tuple(rows[~h] for rows, h in pairs), tuple(rows[h] for rows, h in pairs))
 

@@ -13,23 +13,26 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from benchmarks.continual_peers import PEERS, Candidate, Outcome, Peer, accuracy
+from benchmarks.continual_peers import PEERS, RANPAC, Candidate, Outcome, Peer, accuracy
 from benchmarks.features import FeatureSet, Labels
 from benchmarks.splits import Stream, domain_stream, first_of_each_class
 from benchmarks.streams.kept import digest, kept
 from benchmarks.streams.learners import samples_of
-from edge_runtime import EdgeRuntime, PolicySettings
+from edge_runtime import EdgeRuntime, Settings
 
 # Too slow or too weak to be run on every stream; PACS has them.
-WIDE = ("RanPAC-5000", "random frozen hidden, joint")
+WIDE = (
+    "kNN", "KLDA-2000", "FeCAM", "GKEAL-2000", "RanPAC-5000", "LoRanPAC-5000",
+    "random frozen hidden, joint",
+)  # fmt: skip
 TUNING_ROWS = 400
-NONE: Mapping[str, Any] = MappingProxyType({})
-SMALL = ", a tenth of the bytes"
+# Rows in a tenth of RanPAC's bytes: labels come at once, so few samples have to wait for theirs.
+SMALL, SMALL_PENDING = ", a tenth of RanPAC-2000's bytes", 16
+AS_REQUESTED = ", labels as requested"
 BATCHES, ONE_BY_ONE = "edge-runtime, batches", "edge-runtime, one by one"
 
 
@@ -40,17 +43,18 @@ def outcomes(
     *,
     is_tuned: bool = True,
     is_wide: bool = True,
-    settings: Mapping[str, Any] = NONE,
-    small: Mapping[str, Any] = NONE,
+    budget_bytes: int | None = None,
+    has_small: bool = False,
 ) -> list[tuple[int, Outcome]]:
     """Every method on every seed; with `n_labels` of each class and domain, or with all labels.
 
-    `settings` are the runtime's, where they are not the usual ones; with `small` ones it is run
-    once more.
+    The runtime has its default settings, in `budget_bytes` where they are given; with `has_small`
+    it is run once more in a tenth of the bytes that RanPAC-2000 takes.
 
     Peers are tuned once, on the training rows of the first seed alone; without `is_wide` those of
     `WIDE` are left out and the others tuned on `TUNING_ROWS` of each domain.
     """
+    options = {} if budget_bytes is None else {"budget_bytes": budget_bytes}
     first = domain_stream(data, 0)
     peers = [peer for peer in PEERS if is_wide or peer.name not in WIDE]
     if not is_wide:
@@ -59,8 +63,10 @@ def outcomes(
     found = []
     for seed in seeds:
         stream = domain_stream(data, seed)
-        every = _of_all_methods(data, stream, seed, n_labels, chosen, settings)
-        again = of_the_runtime(data, stream, seed, small, SMALL) if small else ()
+        every = _of_all_methods(data, stream, seed, n_labels, chosen, options)
+        small = {"budget_bytes": tenth(data, chosen), "pending_samples": SMALL_PENDING}
+        is_small = has_small and n_labels is None
+        again = of_the_runtime(data, stream, seed, SMALL, **small) if is_small else ()
         for outcome in itertools.chain(every, again):
             found.append((seed, outcome))
             print(f"seed {seed}: {outcome.method}: {outcome.average:.3f}", file=sys.stderr)
@@ -73,17 +79,27 @@ def _of_all_methods(
     seed: int,
     n_labels: int | None,
     chosen: Sequence[tuple[Peer, Candidate | None]],
-    settings: Mapping[str, Any],
+    options: Mapping[str, Any],
 ) -> Iterator[Outcome]:
     if n_labels is None:
-        yield from of_the_runtime(data, stream, seed, settings)
+        yield from of_the_runtime(data, stream, seed, **options)
         yield from _peers(data, stream, seed, chosen)
         return
-    outcome, asked = run_one_by_one(data, stream, seed, n_labels, **settings)
+    outcome, requested = run_one_by_one(data, stream, seed, n_labels, **options)
     yield outcome
     few = [rows[first_of_each_class(data.y[rows], n_labels)] for rows in stream.train]
     yield from _peers(data, Stream(tuple(few), stream.test), seed, chosen)
-    yield from _peers(data, Stream(asked, stream.test), seed, chosen, ", labels as asked")
+    yield from _peers(data, Stream(requested, stream.test), seed, chosen, AS_REQUESTED)
+
+
+def tenth(data: FeatureSet, chosen: Sequence[tuple[Peer, Candidate | None]]) -> int:
+    """A tenth of the bytes that RanPAC-2000 takes, in the view that was chosen for it."""
+    candidates = {peer.name: candidate for peer, candidate in chosen}
+    view, settings = candidates.get(RANPAC.name) or (RANPAC.views[0], RANPAC.settings[0])
+    taps = list(data.taps.values())
+    width = sum(taps) if view.taps == "all" else taps[-1]
+    n_bytes: int = RANPAC.build(width, len(data.classes), 0, **settings).n_bytes
+    return n_bytes // 10
 
 
 def _peers(
@@ -120,18 +136,18 @@ def of_the_runtime(
     data: FeatureSet,
     stream: Stream,
     seed: int,
-    settings: Mapping[str, Any] = NONE,
     suffix: str = "",
+    **options: Any,
 ) -> Iterator[Outcome]:
     """The runtime both ways, with all labels."""
-    in_batches = run_batches(data, stream, seed, **settings)
-    for outcome in (in_batches, run_one_by_one(data, stream, seed, **settings)[0]):
+    in_batches = run_batches(data, stream, seed, **options)
+    for outcome in (in_batches, run_one_by_one(data, stream, seed, **options)[0]):
         outcome.method += suffix
         yield outcome
 
 
 def run_batches(data: FeatureSet, stream: Stream, seed: int, **options: Any) -> Outcome:
-    """EdgeRuntime given each domain as one labelled batch; whether to grow is its own decision."""
+    """EdgeRuntime given each domain by `learn_many`; whether to grow is its own decision."""
     runtime = EdgeRuntime(random_state=seed, **options)
     home: dict[int, int] = {}
     learned, seconds = [], 0.0
@@ -139,7 +155,7 @@ def run_batches(data: FeatureSet, stream: Stream, seed: int, **options: Any) -> 
         start = time.process_time()
         runtime.learn_many(samples_of(data, rows), data.y[rows].tolist())
         seconds += time.process_time() - start
-        _settle(runtime, home, domain)
+        _note_homes(runtime, home, domain)
         learned.append(answer(runtime, data, stream.test[domain])[0])
     n_labels = sum(len(rows) for rows in stream.train)
     return _outcome(BATCHES, runtime, data, stream, (home, learned, n_labels, seconds))
@@ -150,12 +166,12 @@ def run_one_by_one(
 ) -> tuple[Outcome, tuple[Labels, ...]]:
     """EdgeRuntime on the stream, and the rows of each domain whose label it got.
 
-    With `n_labels` a sample's label is given only if the runtime asks for it, and at most so many
-    times per class and domain; the policy may ask for twice as many, as it cannot know of which
-    class a sample is before it has asked.
+    With `n_labels` a sample's label is given only if the runtime requests it, and at most so many
+    times per class and domain; the policy may request twice as many, as it cannot know of which
+    class a sample is before it has requested its label.
     """
     if n_labels is not None:
-        options = {"policy": PolicySettings(labels_per_class=2 * n_labels), **options}
+        options = {"settings": Settings(labels_per_class=2 * n_labels), **options}
     runtime = EdgeRuntime(random_state=seed, **options)
     home: dict[int, int] = {}  # slot -> the domain in which it was grown
     learned, seconds, given_rows = [], 0.0, []
@@ -163,7 +179,7 @@ def run_one_by_one(
         start = time.process_time()
         given_rows.append(_teach(runtime, data, rows, n_labels))
         seconds += time.process_time() - start
-        _settle(runtime, home, domain)
+        _note_homes(runtime, home, domain)
         learned.append(answer(runtime, data, stream.test[domain])[0])
     n_given = sum(map(len, given_rows))
     reached = home, learned, n_given, seconds
@@ -183,7 +199,7 @@ def _teach(runtime: EdgeRuntime, data: FeatureSet, rows: Labels, n_labels: int |
     return np.array(given_rows, np.int64)
 
 
-def _settle(runtime: EdgeRuntime, home: dict[int, int], domain: int) -> None:
+def _note_homes(runtime: EdgeRuntime, home: dict[int, int], domain: int) -> None:
     for slot in runtime.slots:
         home.setdefault(slot.number, domain)
 

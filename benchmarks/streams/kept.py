@@ -49,8 +49,8 @@ def kept(what: tuple[Any, ...], compute: Callable[[], dict[str, Any]]) -> dict[s
 def digest(data: FeatureSet) -> str:
     """Digest of all samples, classes and domains of a feature set."""
     made = hashlib.sha256(repr((data.X.shape, dict(data.taps))).encode())
-    for array in (data.X, data.y, data.domain):
-        made.update(array.tobytes())
+    for array in (data.X, data.y, data.domain, data.scene):
+        made.update(b"" if array is None else array.tobytes())
     return made.hexdigest()[:16]
 
 

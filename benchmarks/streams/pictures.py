@@ -1,15 +1,19 @@
-"""Feature sets of pictures: digits in four hands, clothes before seven cameras. Lite0 features."""
+"""Feature sets of pictures: digits in four hands, clothes before seven cameras, photos before six.
+
+Features are those of Lite0.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks.features import FeatureSet, Labels, Matrix, image_features
-from examples.datasets import corruptions, digits, fashion, keel
+from examples.datasets import corruptions, digits, fashion, keel, pacs
 
 LITE0_TAPS = {"tap1": 24, "tap2": 40, "tap3": 112, "embedding": 1280}
 CLOTHES = (
@@ -27,6 +31,16 @@ CAMERAS: Mapping[str, Callable[[Images], Images]] = {
     "fog": lambda images: corruptions.fog(images, 0.6, random_state=0),
     "pixelate": lambda images: corruptions.pixelate(images, 0.6),
     "dead pixels": lambda images: corruptions.dead_pixels(images, 0.1, random_state=0),
+}
+
+
+# Of each photo's three colours; noise and dead pixels are those of a colour, or of all three.
+PHOTO_CAMERAS: Mapping[str, Callable[[Images, int], Images]] = {
+    "noise": lambda images, colour: corruptions.noise(images, 0.15, random_state=colour),
+    "motion": lambda images, _: corruptions.motion(images, 0.3),
+    "contrast": lambda images, _: corruptions.contrast(images, 0.7),
+    "fog": lambda images, _: corruptions.fog(images, 0.6, random_state=0),
+    "pixelate": lambda images, _: corruptions.pixelate(images, 0.4),
 }
 
 
@@ -58,6 +72,29 @@ def corrupted_fashion() -> FeatureSet:
         features = image_features(f"fashion-{name.replace(' ', '-')}-stream", spoil(images[rows]))
         parts.append((features, labels[rows]))
     return joined(parts, ("clear", *CAMERAS), CLOTHES)
+
+
+@cache
+def corrupted_photos(data_dir: Path) -> FeatureSet:
+    """Photos of PACS by a good camera and by five bad ones, no photo by two.
+
+    Raises
+    ------
+    DataAbsentError
+        The archive is not in `data_dir`.
+    """
+    images, y, _ = pacs.load(data_dir, domains=("photo",))
+    order = np.argsort(y, kind="stable")
+    cameras = ("clear", *PHOTO_CAMERAS)
+    parts = []
+    for i, name in enumerate(cameras):
+        rows = order[i :: len(cameras)]
+        taken = images[rows]
+        if name != "clear":
+            spoil = PHOTO_CAMERAS[name]
+            taken = np.stack([spoil(taken[..., c], c) for c in range(3)], axis=-1)
+        parts.append((image_features(f"photo-{name}-stream", taken), y[rows]))
+    return joined(parts, cameras, pacs.CLASSES)
 
 
 @cache

@@ -26,9 +26,9 @@ STILL = (
     Column("false_growths", "false growths", 1, 1),
     Column("false_alarms", "drift alarms", 1, 1),
     Column("per_hour", "alarms/h", 1, 2),
-    Column("strange", "called strange %"),
+    Column("ood", "out of distribution %"),
     Column("promised", "promised %"),
-    Column("labels", "labels", 1, 0),
+    Column("labels", "labels requested", 1, 0),
     Column("accuracy", "accuracy %"),
 )
 RETURNS = (
@@ -45,7 +45,7 @@ RETURNS = (
 def no_drift(
     name: str, X: Matrix, y: Labels, n_first: int, seeds: Sequence[int], into: Measured
 ) -> None:
-    """One labelled batch, then the rest of the same domain sample by sample; asked is answered."""
+    """One labelled batch, then the rest of the domain one by one; requests are answered."""
     for seed in seeds:
         order = np.random.default_rng(seed).permutation(len(y))
         first, stream = order[:n_first], order[n_first:]
@@ -61,7 +61,7 @@ def _still(run: Run) -> dict[str, float]:
         "false_growths": sum(each.event.kind == "grown" for each in run.events),
         "false_alarms": alarms,
         "per_hour": alarms / (len(run.index) * SAMPLE_SECONDS / 3600),
-        "strange": run.alarm_rate(),
+        "ood": run.alarm_rate(),
         "promised": run.threshold,
         "labels": run.labels_used().total,
         "accuracy": run.accuracy(),
