@@ -275,7 +275,7 @@ def test_classes_that_do_not_join_the_learned_ones_are_refused(workshop, board):
 
 def test_thresholds_reach_the_policy_and_unknown_ones_are_refused(workshop, board):
     board.bring(workshop.model(thresholds={"false_alarm_rate": 0.01}))
-    assert opened(board).policy_settings.false_alarm_rate == 0.01
+    assert opened(board).settings.false_alarm_rate == 0.01
     board.stage(workshop.model("2.0.0", thresholds={"no_such": 1}))
     assert "no_such" in board.store.test(NOW).reason
 
