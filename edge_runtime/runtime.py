@@ -28,6 +28,7 @@ from edge_runtime.memory.memory import Memory
 from edge_runtime.memory.pending import PendingSample, PendingSamples
 from edge_runtime.model.derived import DerivedModel
 from edge_runtime.model.fitting import FitOptions, FittedModel
+from edge_runtime.model.kernel import landmarks_within
 from edge_runtime.model.upkeep import Upkeep
 from edge_runtime.policy.policy import Policy
 from edge_runtime.policy.settings import Settings
@@ -154,6 +155,7 @@ class EdgeRuntime:
             n_dims=self.options["n_dims"],
             hidden=self.options["adaptor"] or 0,
             seed=self.options["random_state"],
+            most_landmarks=landmarks_within(self.options["budget_bytes"]),
         )
 
     def _least_bytes(self, n_features: int) -> int:

@@ -24,7 +24,7 @@ from edge_runtime.memory.exemplars import in_units
 from edge_runtime.model.adaptor import Adaptor
 from edge_runtime.model.cells import Cells
 from edge_runtime.model.frame import Frame
-from edge_runtime.model.kernel import KernelChoice, KernelHead
+from edge_runtime.model.kernel import KernelHead
 from edge_runtime.model.mixing import log_softmax
 from edge_runtime.model.prototypes import Prototypes, by_class
 from edge_runtime.model.reference import N_BITS, DriftProjection, DriftReference
@@ -51,10 +51,6 @@ FIELDS = (
     Field("off_means", "float32", ("off", N_BITS)),
     Field("off_spreads", "float64", ("off", 2)),
     Field("togetherness", "float64", ("chances",)),
-    Field("landmarks", "float32", ("m", "dims")),
-    Field("coefficients", "float32", ("m", "kernel_classes")),
-    Field("offset", "float32", ("kernel_classes",)),
-    Field("choice", "float64", (2,)),
 )
 
 
@@ -195,7 +191,7 @@ class DerivedModel:
         }
 
     def to_state(self) -> dict[str, npt.NDArray[Any]]:
-        """Everything, as a flat dict of arrays; labels appended since the fit are not in it."""
+        """Everything that answers, as a flat dict of arrays."""
         stated = [[slot, *values] for slot, values in sorted(self.stated.items())]
         rows = np.array(stated, np.float64).reshape(len(stated), 3)
         arrays: dict[str, npt.NDArray[Any]] = {
@@ -212,12 +208,9 @@ class DerivedModel:
             "off_means": self.reference.means,
             "off_spreads": self.reference.spreads,
             "togetherness": self.reference.chances,
-            "landmarks": self.kernel.landmarks,
-            "coefficients": self.kernel.fitted_coefficients,
-            "offset": self.kernel.offset,
-            "choice": np.array(self.kernel.choice, np.float64),
         }
         arrays |= put_under("frame", self.frame.to_state())
+        arrays |= put_under("kernel", self.kernel.to_state())
         arrays |= put_under("score", self.score.to_state())
         if self.adaptor is not None:
             arrays |= put_under("adaptor", self.adaptor.to_state())
@@ -264,10 +257,7 @@ class DerivedModel:
         )
         prototypes = Prototypes(frame.n_dims, int(n_dims), seed)
         prototypes.derive(cells.means)
-        kernel = KernelHead(
-            KernelChoice(*found["choice"].tolist()),
-            found["landmarks"], found["coefficients"], found["offset"],
-        )  # fmt: skip
+        kernel = KernelHead.from_state(under("kernel", arrays), frame.n_dims)
         part = under("adaptor", arrays)
         stated = {
             int(slot): (float(accuracy), int(n))

@@ -39,10 +39,13 @@ CHOICE_ROWS, CHOICE_FOLDS = 300, 3
 # Up to so many labels every row is held out once; beyond, one fold speaks for all.
 ALL_HELD_OUT, N_FOLDS = 1000, 4
 HELD_OUT = 800
-# Labels that the others find less likely than one of these are suspected of being noise, if at most
-# one in so many of them would be so unlikely by chance. Classes of few labels are not judged.
-NOISE_LEVELS = (0.1, 0.03, 0.01, 0.003, 0.001)
-NOISE_CHANCE, NOISE_LABELS, NOISE_LEAST = 0.1, 5, 3
+# Shares of labels that may be noise, and how much surer answers may be without it. A share is
+# believed where it makes the labels so much more likely, in nats.
+NOISE_SHARES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+NOISE_SHARPER = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+NOISE_GAIN = 8.0
+# Probability of being noise from which a label is suspected; classes of few labels are not judged.
+NOISE_SURE, NOISE_LABELS = 0.8, 5
 # With fewer held-out labels, weights are those that hold on average.
 LEAST_HELD_OUT = 12
 USUAL_WEIGHTS = {"gaussian": 0.5, "prototypes": 4.0, "kernel": 4.0, "adaptor": 0.0}
@@ -131,6 +134,24 @@ def fit(store: Exemplars, gone: Statistics, n_classes: int, options: FitOptions)
     model = _final(rows, gone, gain, shrinkage, pull, held, options)
     suspects, judged = _suspects(rows, held, model, store, n_classes)
     return FittedModel(model, suspects, judged)
+
+
+def recall(model: DerivedModel, store: Exemplars, n_rows: int) -> None:
+    """Make what a saved model lacks to take labels: from the first `n_rows` rows, all but new ones.
+
+    The rows that it was fitted on, and those appended since, are found in their order.
+    """
+    n_fitted = max(n_rows - model.n_appended, 0)
+    trusted = (store.column("is_suspect") == 0) | (store.column("is_confirmed") == 1)
+    learned = np.flatnonzero(trusted[:n_fitted])
+    U = np.empty((len(learned), model.frame.n_dims), np.float32)
+    for start in range(0, len(learned), kernels.ROWS_AT_ONCE):
+        some = slice(start, start + kernels.ROWS_AT_ONCE)
+        U[some] = model.project(store.raw(learned[some]))
+    labels = store.column("labels").astype(np.int64)
+    y, since = labels[learned], np.arange(n_fitted, n_rows)
+    weights = class_weights(y, model.kernel.n_classes)
+    model.kernel.recall(U, y, weights, model.project(store.raw(since)), labels[since])
 
 
 def _cells_of(U: Matrix, rows: _Rows, part: Indices, pull: float) -> Cells:
@@ -406,17 +427,22 @@ def _suspects(
 
 
 def _unlikely(P: Scores, y: Indices) -> npt.NDArray[np.bool_]:
-    """Labels (n,) that are too unlikely, and too many, to be right by chance.
+    """Labels (n,) that are more likely noise than not, given probabilities P (n, n_classes).
 
-    Of right labels, by calibrated probabilities, the share that is less likely than a level is the
-    sum of all probabilities below it. Suspects are those below the highest level where that is a
-    small part of what was found.
+    A label is taken to be of the model, or with some probability any class at all. That share, and
+    how sure the model is of the others, are those that make all labels most likely.
     """
-    found = P[np.arange(len(y)), y]
-    for level in NOISE_LEVELS:
-        by_chance = float(P[level >= P].sum())
-        unlikely = found <= level
-        n = int(np.count_nonzero(unlikely))
-        if n >= NOISE_LEAST and by_chance <= NOISE_CHANCE * n:
-            return np.asarray(unlikely)
-    return np.zeros(len(y), np.bool_)
+    logs, rows = np.log(np.maximum(P, 1e-12)), np.arange(len(y))
+    by_chance = 1.0 / P.shape[1]
+    best, least, found = -np.inf, -np.inf, np.zeros(len(y))
+    for sharper in NOISE_SHARPER:
+        right = np.exp(log_softmax(logs * sharper))[rows, y]
+        least = max(least, float(np.log(np.maximum(right, 1e-12)).sum()))
+        for share in NOISE_SHARES:
+            mixed = (1 - share) * right + share * by_chance
+            likelihood = float(np.log(mixed).sum())
+            if likelihood > best:
+                best, found = likelihood, share * by_chance / mixed
+    if best - least < NOISE_GAIN:
+        return np.zeros(len(y), np.bool_)
+    return np.asarray(found >= NOISE_SURE)

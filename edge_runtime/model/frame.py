@@ -106,7 +106,8 @@ class Frame:
         """All features, with unit covariance within cells as far as it is known, (n, d)."""
         Z = Z * self.gain - self.centre
         if len(self.stretch):
-            Z = Z + ((Z @ self.directions) * self.stretch) @ self.directions.T
+            along = (Z @ self.directions) * self.stretch
+            Z = np.asarray(Z + along @ self.directions.T, np.float32)
         return np.asarray(Z / np.float32(self.level[0]), np.float32)
 
     def unwhitened_weights(self, weights: Matrix) -> Matrix:

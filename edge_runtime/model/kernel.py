@@ -11,20 +11,23 @@ Sources: C. K. I. Williams, M. Seeger, "Using the Nystroem method", 2000; Y. Cho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_runtime.errors import StateError
 from edge_runtime.model.mixing import best_temperature
+from edge_runtime.state.fields import Field, restored
 
 Matrix = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 # More landmarks cost time cubed: a thousand are 90.0 % of PACS, two thousand 90.8.
-MOST_LANDMARKS = 1000
+MOST_LANDMARKS, LEAST_LANDMARKS = 1000, 100
 # Rows and landmarks that the kernel is chosen on: enough to rank kernels, cheap to solve.
 CHOICE_ROWS, CHOICE_LANDMARKS = 1500, 400
 ARC = 0.0
@@ -41,11 +44,34 @@ MOST_WEIGHT = 10.0
 ROWS_AT_ONCE = 512
 
 
+FIELDS = (
+    Field("landmarks", "float32", ("m", "dims")),
+    Field("fitted", "float32", ("m", "classes")),
+    Field("coefficients", "float32", ("m", "classes")),
+    Field("offset", "float32", ("classes",)),
+    Field("choice", "float64", (2,)),
+    Field("recent", "float32", ("r", "dims")),
+    Field("targets", "int64", ("r",)),
+    Field("correction", "float32", ("r", "classes")),
+)
+
+
 class KernelChoice(NamedTuple):
     """Which kernel (a width, or `ARC`) and which ridge."""
 
     width: float
     ridge: float
+
+
+def landmarks_within(n_bytes: int) -> int:
+    """Landmarks for a budget of so many bytes: their square in float32 is a fifth of it.
+
+    Examples
+    --------
+    >>> landmarks_within(32 * 2**20), landmarks_within(10_000_000)
+    (1000, 707)
+    """
+    return min(MOST_LANDMARKS, max(math.isqrt(n_bytes // 20), LEAST_LANDMARKS))
 
 
 def kernel(width: float, A: Matrix, B: Matrix) -> Matrix:
@@ -100,12 +126,15 @@ class KernelHead:
         self.coefficients, self.offset = coefficients, offset
         self._certain, self._counts = certain, counts
         self._fitted = coefficients
-        self._recent: Matrix = landmarks[:0]
-        self._known: Matrix = np.zeros((0, len(landmarks)), np.float32)
+        self._forget_recent()
+
+    def _forget_recent(self) -> None:
+        self._recent: Matrix = self.landmarks[:0]
+        self._known: Matrix = np.zeros((0, len(self.landmarks)), np.float32)
         self._inner = np.zeros((0, 0))  # covariance of the answers at recent labels
         self._targets: list[int] = []
         self._weights: list[float] = []
-        self._correction: Matrix = np.zeros((0, len(offset)), np.float32)
+        self._correction: Matrix = np.zeros((0, len(self.offset)), np.float32)
 
     @classmethod
     def fit(
@@ -127,21 +156,42 @@ class KernelHead:
         """
         L = np.ascontiguousarray(U[landmarks])
         offset = np.full(n_classes, 1.0 / n_classes)
-        moment = np.zeros((len(L), len(L)))
-        right = np.zeros((len(L), n_classes))
-        for start in range(0, len(U), ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
-            K = kernel(choice.width, U[rows], L).astype(np.float64)
-            weighted = K * weights[rows, None]
-            moment += weighted.T @ K
-            right -= np.outer(weighted.sum(axis=0), offset)
-            np.add.at(right.T, y[rows], weighted)
+        moment, right = _sums(choice, U, y, weights, n_classes, L)
         inner = kernel(choice.width, L, L).astype(np.float64)
         moment += choice.ridge * inner
         coefficients = _solved(moment, right)
         certain = _certain(moment, inner, choice.ridge) if is_growing else None
         counts = np.bincount(y, minlength=n_classes).astype(np.float64)
         return cls(choice, L, coefficients, offset.astype(np.float32), certain, counts)
+
+    def recall(
+        self,
+        U: Matrix,
+        y: Indices,
+        weights: npt.NDArray[np.float64],
+        recent: Matrix,
+        targets: Indices,
+    ) -> None:
+        """Make what was not saved: what is certain by the labels of the fit, and those since.
+
+        Parameters
+        ----------
+        U, y, weights : of the fit; `recent` and `targets` are of the labels appended to it.
+        """
+        moment, _ = _sums(self.choice, U, y, weights, self.n_classes, self.landmarks)
+        inner = kernel(self.choice.width, self.landmarks, self.landmarks).astype(np.float64)
+        self._certain = _certain(moment + self.choice.ridge * inner, inner, self.choice.ridge)
+        self._counts = np.bincount(y, minlength=self.n_classes).astype(np.float64)
+        self._forget_recent()
+        for u, k in zip(recent, targets.tolist(), strict=True):
+            self._take(u, k)
+        if len(recent):
+            self._correct()
+
+    @property
+    def can_append(self) -> bool:
+        """Whether a label can be appended exactly; else `recall` comes first."""
+        return self._certain is not None
 
     @property
     def n_classes(self) -> int:
@@ -160,6 +210,10 @@ class KernelHead:
 
         Exactly so: what is known of the answer there is taken into account.
         """
+        self._take(u, k)
+        self._correct()
+
+    def _take(self, u: Matrix, k: int) -> None:
         missing = k + 1 - self.n_classes
         if missing > 0:
             self._fitted = np.pad(self._fitted, ((0, 0), (0, missing)))
@@ -178,7 +232,6 @@ class KernelHead:
         self._known = np.concatenate([self._known, known])
         self._targets.append(k)
         self._weights.append(self._weight_of(k))
-        self._correct()
 
     def _weight_of(self, k: int) -> float:
         """Weight of one label more of a class, as `class_weights` has it."""
@@ -204,10 +257,35 @@ class KernelHead:
         """Labels taken since it was fitted."""
         return len(self._targets)
 
-    @property
-    def fitted_coefficients(self) -> Matrix:
-        """Coefficients before any label was appended."""
-        return self._fitted
+    def to_state(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything that answers, as a flat dict of arrays."""
+        return {
+            "landmarks": self.landmarks,
+            "fitted": self._fitted,
+            "coefficients": self.coefficients,
+            "offset": self.offset,
+            "choice": np.array(self.choice, np.float64),
+            "recent": self._recent,
+            "targets": np.array(self._targets, np.int64),
+            "correction": self._correction,
+        }
+
+    @classmethod
+    def from_state(cls, arrays: Mapping[str, npt.NDArray[Any]], n_dims: int) -> KernelHead:
+        """What `to_state` was called on; `StateError` where it does not fit."""
+        found = restored(arrays, FIELDS, {"dims": n_dims})
+        n_classes = len(found["offset"])
+        if (found["targets"] < 0).any() or (found["targets"] >= n_classes).any():
+            raise StateError(f"recent labels of other than {n_classes} classes: is it damaged?")
+        width, ridge = found["choice"].tolist()
+        if not (0 <= width <= 1e6 and 0 < ridge <= 1e6):
+            raise StateError(f"kernel of width {width} and ridge {ridge}: is it damaged?")
+        head = cls(
+            KernelChoice(width, ridge), found["landmarks"], found["coefficients"], found["offset"]
+        )
+        head._fitted, head._recent = found["fitted"], found["recent"]
+        head._correction, head._targets = found["correction"], found["targets"].tolist()
+        return head
 
     @property
     def n_bytes(self) -> int:
@@ -215,6 +293,26 @@ class KernelHead:
         arrays = self.landmarks, self._fitted, self.offset, self._recent, self._correction
         held = sum(array.nbytes for array in arrays) + self._known.nbytes + self._inner.nbytes
         return held + (0 if self._certain is None else self._certain.nbytes)
+
+
+def _sums(
+    choice: KernelChoice,
+    U: Matrix,
+    y: Indices,
+    weights: npt.NDArray[np.float64],
+    n_classes: int,
+    L: Matrix,
+) -> tuple[Scores, Scores]:
+    """Weighted sums over rows: of products of their kernels, and of these with the targets."""
+    moment, right = np.zeros((len(L), len(L))), np.zeros((len(L), n_classes))
+    for start in range(0, len(U), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        K = kernel(choice.width, U[rows], L).astype(np.float64)
+        weighted = K * weights[rows, None]
+        moment += weighted.T @ K
+        right -= weighted.sum(axis=0)[:, None] / n_classes
+        np.add.at(right.T, y[rows], weighted)
+    return moment, right
 
 
 def _certain(moment: Scores, inner: Scores, ridge: float) -> Matrix:

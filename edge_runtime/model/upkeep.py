@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from edge_runtime.memory.memory import Memory
 from edge_runtime.model.derived import DerivedModel
-from edge_runtime.model.fitting import FitOptions, FittedModel, fit
+from edge_runtime.model.fitting import FitOptions, FittedModel, fit, recall
 
 Indices = npt.NDArray[np.int64]
 
@@ -45,6 +45,8 @@ class Upkeep:
         k, slot = int(store.labels[i]), int(store.slots[i])
         if self.model is None:
             return
+        if not self.model.kernel.can_append:
+            recall(self.model, memory.exemplars, i)
         known = (self.model.cells.classes == k) & (self.model.cells.slots == slot)
         self._is_forced |= not known.any()
         self.model.append(store.raw([i])[0], k, slot)
@@ -119,14 +121,9 @@ class Upkeep:
             self.model.append(store.raw([i])[0], k, slot)
         return fitted
 
-    def restore(self, model: DerivedModel | None, memory: Memory, n_appended: int) -> None:
-        """Go on with a model that was saved; the newest rows are appended to its kernel head."""
+    def restore(self, model: DerivedModel | None, memory: Memory) -> None:
+        """Go on with a model that was saved."""
         self.model, self._fitted_version = model, memory.version
-        if model is None:
-            return
-        store = memory.exemplars
-        for i in range(max(len(store) - n_appended, 0), len(store)):
-            model.kernel.append(model.project(store.raw([i]))[0], int(store.labels[i]))
 
     def forget(self) -> None:
         """Throw away what a thread is making: the memory has become another one."""

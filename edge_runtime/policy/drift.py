@@ -180,16 +180,14 @@ class SceneDriftDetector:
     def _end_scene(self) -> bool:
         n = self._n_in_scene
         n_off = sum(self._shares.values())
-        together = [0.0] * len(TOGETHER_KAPPAS)
+        together: list[float] = []  # bets that cannot be made gather no evidence
         if n_off:
             shares = {key: share / n_off for key, share in self._shares.items()}
             value = self._together.take(self._off / n_off, shares, self._errors)
             together = self._together_logs(value)
         logs = [each / n for each in self._logs] + together
-        self._sums = [
-            min((1 + total) * math.exp(log), LARGEST_SUM)
-            for total, log in zip(self._sums, logs, strict=True)
-        ]
+        for i, log in enumerate(logs):
+            self._sums[i] = min((1 + self._sums[i]) * math.exp(log), LARGEST_SUM)
         self._start_scene()
         self.n_scenes += 1
         is_alarm = self._n_samples >= FIRST_SAMPLES and self.evidence >= self.run_length
@@ -200,7 +198,7 @@ class SceneDriftDetector:
     def _together_logs(self, value: float) -> list[float]:
         n = len(self._chances)
         if n == 0:
-            return [0.0] * len(TOGETHER_KAPPAS)
+            return []
         rank = (n - int(np.searchsorted(self._chances, value, side="left")) + 1) / (n + 1)
         log_p = math.log(max(rank, SMALLEST_P))
         return [math.log(kappa) + (kappa - 1) * log_p for kappa in TOGETHER_KAPPAS]

@@ -49,7 +49,6 @@ def take(runtime: EdgeRuntime) -> tuple[dict[str, Any], Arrays]:
         "next_id": runtime._pending.next_id,
         "policy": runtime._policy.to_state(),
         "before_growth": runtime._before_growth,
-        "appended": 0 if model is None else model.n_appended,
         "memory_version": 0 if runtime._memory is None else runtime._memory.version,
     }
     return header, arrays
@@ -125,7 +124,7 @@ def _restored(
             seed = runtime.options["random_state"]
             model = DerivedModel.from_state(learned, n_features, seed)
             model.check_classes(len(runtime.classes))
-            upkeep.restore(model, memory, int(header["appended"]))
+            upkeep.restore(model, memory)
     runtime._sensor.restore(under("sensor", arrays))
     runtime._counters = {name: int(header["counters"][name]) for name in runtime._counters}
     runtime._pending.skip_to(int(header["next_id"]))
