@@ -37,7 +37,8 @@ PULLS = (0.0, 4.0, 16.0)
 # Rows and folds that shrinkage and pull are chosen on.
 CHOICE_ROWS, CHOICE_FOLDS = 300, 3
 # Up to so many labels every row is held out once; beyond, one fold speaks for all.
-ALL_HELD_OUT, N_FOLDS = 1000, 4
+ALL_HELD_OUT = 1000
+FEW, FOLDS_OF_FEW, N_FOLDS = 200, 4, 3
 HELD_OUT = 800
 # Shares of labels that may be noise, and how much surer answers may be without it. A share is
 # believed where it makes the labels so much more likely, in nats.
@@ -156,8 +157,7 @@ def recall(model: DerivedModel, store: Exemplars, n_rows: int) -> None:
 
 def _cells_of(U: Matrix, rows: _Rows, part: Indices, pull: float) -> Cells:
     cells = Cells(U.shape[1], pull)
-    sums = np.zeros((len(rows.cell_classes), U.shape[1]), np.float64)
-    np.add.at(sums, rows.cells[part], U)
+    sums = np.eye(len(rows.cell_classes), dtype=np.float32)[rows.cells[part]].T @ U
     counts = np.bincount(rows.cells[part], minlength=len(sums))
     there = counts > 0
     cells.add(sums[there], rows.cell_classes[there], rows.cell_slots[there], counts[there])
@@ -227,7 +227,7 @@ class _Held:
         """Folds as (rows that are learned, rows that are held out)."""
         rows, n = self.rows, len(self.rows.y)
         many = n > ALL_HELD_OUT
-        n_folds = max(n // HELD_OUT, 2) if many else N_FOLDS
+        n_folds = max(n // HELD_OUT, 2) if many else FOLDS_OF_FEW if n <= FEW else N_FOLDS
         folds = folds_of(rows.cells, rows.scenes, n_folds)
         found = []
         for fold in [n % n_folds] if many else range(n_folds):

@@ -68,8 +68,8 @@ def leading(A: Matrix, k: int, seed: int = 0) -> tuple[npt.NDArray[np.float64], 
             vectors = np.asarray(right[:, ::-1][:, :k], np.float32)
     else:
         start = np.random.default_rng(seed).standard_normal((d, k + OVERSAMPLING), np.float32)
-        for _ in range(2):
-            start, _ = np.linalg.qr(A.T @ (A @ start))
+        start = A.T @ (A @ start)
+        start, _ = np.linalg.qr(A.T @ (A @ (start / np.linalg.norm(start, axis=0))))
         small = A @ start
         values, turn = np.linalg.eigh((small.T @ small).astype(np.float64))
         values, turn = values[::-1][:k], turn[:, ::-1][:, :k]
@@ -162,9 +162,7 @@ def fit_frame(Z: Matrix, cells: Indices, gain: Matrix, shrinkage: float, seed: i
     A = np.asarray(Z * gain, np.float32)
     n, d = A.shape
     counts = np.bincount(cells).astype(np.float64)
-    means = np.zeros((len(counts), d), np.float32)
-    np.add.at(means, cells, A)
-    means /= counts[:, None].astype(np.float32)
+    means = np.stack([A[cells == cell].mean(axis=0) for cell in range(len(counts))])
     centre = means.mean(axis=0)
     A -= centre
     R = A - (means - centre)[cells]

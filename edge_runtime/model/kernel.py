@@ -310,8 +310,7 @@ def _sums(
         K = kernel(choice.width, U[rows], L).astype(np.float64)
         weighted = K * weights[rows, None]
         moment += weighted.T @ K
-        right -= weighted.sum(axis=0)[:, None] / n_classes
-        np.add.at(right.T, y[rows], weighted)
+        right += weighted.T @ (np.eye(n_classes)[y[rows]] - 1.0 / n_classes)
     return moment, right
 
 
@@ -321,9 +320,8 @@ def _certain(moment: Scores, inner: Scores, ridge: float) -> Matrix:
     stable = inner + ROOT_JITTER * np.trace(inner) / m * np.eye(m)
     back = np.linalg.inv(np.linalg.cholesky(stable))
     shrunk = ridge * np.linalg.inv(back @ moment @ back.T + 1e-9 * np.eye(m))
-    values, turn = np.linalg.eigh(np.eye(m) - (shrunk + shrunk.T) / 2)
-    root = np.sqrt(np.clip(values, 0.0, 1.0))[:, None] * turn.T
-    return np.asarray(root @ back, np.float32)
+    left = (1.0 + 1e-6) * np.eye(m) - (shrunk + shrunk.T) / 2
+    return np.asarray(np.linalg.cholesky(left).T @ back, np.float32)
 
 
 def choose(
@@ -338,9 +336,7 @@ def choose(
         for width in KERNELS:
             K = kernel(width, A, landmarks).astype(np.float64)
             weighted = K * weights[:, None]
-            right = np.zeros((len(landmarks), n_classes))
-            np.add.at(right.T, y[rows], weighted)
-            right -= weighted.sum(axis=0)[:, None] / n_classes
+            right = weighted.T @ (np.eye(n_classes)[y[rows]] - 1.0 / n_classes)
             moment, inner = weighted.T @ K, kernel(width, landmarks, landmarks)
             held = kernel(width, V, landmarks)
             for ridge in RIDGES:

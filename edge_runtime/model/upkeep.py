@@ -1,8 +1,8 @@
 """When a model is made anew, and where: at once, or in a thread beside the answers.
 
-A model is due when labels have grown by a quarter since the last fit, when a class or a slot is
-new, or when rows were edited. Between two fits labels are appended. A fit that rows were edited
-under is thrown away and made again; rows that were only added meanwhile are appended to it.
+A model is due when labels have grown by a quarter since the last fit, or when rows were edited.
+Between two fits labels are appended, of new classes too. A fit that rows were edited under is
+thrown away and made again; rows that were only added meanwhile are appended to it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ class Upkeep:
         self.options, self.is_background = options, is_background
         self.model: DerivedModel | None = None
         self._fitted_version = -1
-        self._is_forced = False
         self._thread: threading.Thread | None = None
         self._result: tuple[int, int, FittedModel] | Exception | None = None
 
@@ -47,13 +46,11 @@ class Upkeep:
             return
         if not self.model.kernel.can_append:
             recall(self.model, memory.exemplars, i)
-        known = (self.model.cells.classes == k) & (self.model.cells.slots == slot)
-        self._is_forced |= not known.any()
         self.model.append(store.raw([i])[0], k, slot)
 
     def is_due(self, memory: Memory) -> bool:
         """Whether a model has to be made anew."""
-        if self.model is None or self._is_forced or memory.version != self._fitted_version:
+        if self.model is None or memory.version != self._fitted_version:
             return len(memory.exemplars) > 0
         appended = self.model.n_appended
         return appended > GROWTH * self.model.n_fitted or appended >= MOST_APPENDED
@@ -92,7 +89,6 @@ class Upkeep:
             except Exception as error:  # said where it is collected: a thread has nobody to tell
                 self._result = error
 
-        self._is_forced = False
         self._thread = threading.Thread(target=work, name="edge-runtime fit", daemon=True)
         self._thread.start()
 
@@ -114,7 +110,7 @@ class Upkeep:
 
     def _take(self, memory: Memory, version: int, n: int, fitted: FittedModel) -> FittedModel:
         """Swap a fit in, and append what came since."""
-        self.model, self._fitted_version, self._is_forced = fitted.model, version, False
+        self.model, self._fitted_version = fitted.model, version
         store = memory.exemplars
         for i in range(n, len(store)):
             k, slot = int(store.labels[i]), int(store.slots[i])
