@@ -321,7 +321,12 @@ def _certain(moment: Scores, inner: Scores, ridge: float) -> Matrix:
     back = np.linalg.inv(np.linalg.cholesky(stable))
     shrunk = ridge * np.linalg.inv(back @ moment @ back.T + 1e-9 * np.eye(m))
     left = (1.0 + 1e-6) * np.eye(m) - (shrunk + shrunk.T) / 2
-    return np.asarray(np.linalg.cholesky(left).T @ back, np.float32)
+    try:
+        root = np.linalg.cholesky(left).T
+    except np.linalg.LinAlgError:  # landmarks that are nearly equal: slower, and never fails
+        values, turn = np.linalg.eigh(left)
+        root = np.sqrt(np.clip(values, 0.0, 1.0))[:, None] * turn.T
+    return np.asarray(root @ back, np.float32)
 
 
 def choose(

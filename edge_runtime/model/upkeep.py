@@ -129,5 +129,5 @@ class Upkeep:
     def __getstate__(self) -> dict[str, Any]:
         """All but the thread: what it is making will be made again."""
         self.wait()
-        is_forced = self._is_forced or self._thread is not None
-        return {**self.__dict__, "_thread": None, "_result": None, "_is_forced": is_forced}
+        version = self._fitted_version if self._thread is None else -1
+        return {**self.__dict__, "_thread": None, "_result": None, "_fitted_version": version}
