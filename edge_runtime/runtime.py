@@ -696,31 +696,32 @@ class EdgeRuntime:
 
     def status(self) -> Mapping[str, Any]:
         """Slots, bytes, counters and promises, as plain values: what an agent reports."""
-        drift = self._policy.drift
-        memory = self._memory
-        return {
-            "state": self._policy.state,
-            "sensor": None if self._sensor.fault is None else str(self._sensor.fault),
-            "generation": self.generation,
-            "classes": list(self.classes),
-            "bytes": self.n_bytes,
-            "bytes_by_part": self.bytes_by_part,
-            "budget_bytes": self.options["budget_bytes"],
-            "exemplars": 0 if memory is None else len(memory.exemplars),
-            "evicted_labels": 0 if memory is None else len(memory.gone),
-            "suspected_labels": len(self.suspected_labels()),
-            "damaged_generations": list(self.damaged),
-            "lost_labels": 0 if self.lost_labels is None else self.lost_labels.count,
-            "counters": dict(self._counters),
-            "false_alarm_rate": self.settings.false_alarm_rate,
-            "drift": {
-                "run_length": self.settings.drift_run_length,
-                "scene_length": round(drift.scene_length, 1),
-                "scenes_since_alarm": drift.n_scenes,
-            },
-            "current_slot": self._policy.slot,
-            "slots": [each._asdict() for each in self.slots],
-        }
+        with self._lock:
+            drift = self._policy.drift
+            memory = self._memory
+            return {
+                "state": self._policy.state,
+                "sensor": None if self._sensor.fault is None else str(self._sensor.fault),
+                "generation": self.generation,
+                "classes": list(self.classes),
+                "bytes": self.n_bytes,
+                "bytes_by_part": self.bytes_by_part,
+                "budget_bytes": self.options["budget_bytes"],
+                "exemplars": 0 if memory is None else len(memory.exemplars),
+                "evicted_labels": 0 if memory is None else len(memory.gone),
+                "suspected_labels": len(self.suspected_labels()),
+                "damaged_generations": list(self.damaged),
+                "lost_labels": 0 if self.lost_labels is None else self.lost_labels.count,
+                "counters": dict(self._counters),
+                "false_alarm_rate": self.settings.false_alarm_rate,
+                "drift": {
+                    "run_length": self.settings.drift_run_length,
+                    "scene_length": round(drift.scene_length, 1),
+                    "scenes_since_alarm": drift.n_scenes,
+                },
+                "current_slot": self._policy.slot,
+                "slots": [each._asdict() for each in self.slots],
+            }
 
     # -- disk -------------------------------------------------------------------------------
 
