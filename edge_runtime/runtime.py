@@ -423,9 +423,12 @@ class EdgeRuntime:
     def _tend(self, sample_id: int, *, is_now: bool = False) -> list[Event]:
         """Keep memory within its bytes, and the model up to date."""
         memory, upkeep = self._open()
-        events = self._keep_budget(sample_id)
-        fitted = upkeep.tend(memory, len(self.classes), is_now=is_now)
-        if fitted is not None:
+        events: list[Event] = []
+        for _ in range(2):  # a larger model leaves less room for rows, of which it is made again
+            events += self._keep_budget(sample_id)
+            fitted = upkeep.tend(memory, len(self.classes), is_now=is_now)
+            if fitted is None:
+                break
             events += self._on_fitted(fitted, sample_id)
         return events
 

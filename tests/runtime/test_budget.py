@@ -1,0 +1,97 @@
+"""Bytes: the budget is a promise, kept while labels, classes and domains come."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_runtime import EdgeRuntime
+from edge_runtime.errors import BudgetError
+from edge_runtime.inputs.encoders import IdentityEncoder
+from tests.domains import domain
+from tests.runtime.teaching import SMALL, accuracy, kinds, learn_all, live, taught
+
+# Room for a hundred exemplars or two beside all else.
+BUDGET = 150_000
+
+
+def test_a_budget_too_small_for_anything_is_refused_with_the_bytes_needed():
+    with pytest.raises(BudgetError, match="24 features need"):
+        EdgeRuntime(IdentityEncoder(24), budget_bytes=1000)
+    with pytest.raises(BudgetError, match="raise it"):
+        EdgeRuntime(budget_bytes=1000).step(np.zeros(24))
+
+
+def test_a_class_that_cannot_fit_is_refused_and_nothing_changes():
+    runtime = EdgeRuntime(budget_bytes=90_000, pending_samples=8, **SMALL)
+    X, _ = domain(0, 256, 0)
+    runtime.learn_many(X[:2], [0, 1])
+    before = repr(runtime.status())
+    with pytest.raises(BudgetError, match="classes of 24 features need"):
+        runtime.learn_many(X, list(range(256)))
+    assert repr(runtime.status()) == before
+
+
+def full(n=1500, budget=BUDGET):
+    """A runtime that has learned more than it can keep, and the events of it."""
+    runtime = EdgeRuntime(budget_bytes=budget, pending_samples=16, **SMALL)
+    X, y = domain(0, n, 0)
+    return runtime, runtime.learn_many(X, y.tolist())
+
+
+@pytest.mark.parametrize("budget", [BUDGET, 2 * BUDGET, 8 * BUDGET])
+def test_the_budget_is_kept_by_a_large_batch(budget):
+    runtime, _ = full(3000, budget)
+    assert runtime.n_bytes <= budget
+    assert sum(runtime.bytes_by_part.values()) == runtime.n_bytes
+    assert accuracy(runtime, 0) > 0.95
+
+
+def test_the_budget_is_kept_label_by_label_and_domain_by_domain():
+    runtime, _ = full(300)
+    for number in (0, 1):
+        for x, k in zip(*domain(number, 80, 7), strict=True):
+            runtime.learn(runtime.step(x).sample_id, int(k))
+            assert runtime.n_bytes <= BUDGET
+    assert accuracy(runtime, 0) > 0.9
+    assert accuracy(runtime, 1) > 0.9
+
+
+def test_a_full_memory_says_so_and_keeps_every_count():
+    runtime, events = full()
+    evicted = [event for event in events if event.kind == "evicted"]
+    assert evicted
+    assert evicted[0].message.startswith("Memory is full: ")
+    status = runtime.status()
+    assert status["evicted_labels"] > 0
+    assert status["exemplars"] + status["evicted_labels"] == 1500
+    assert runtime.slots[0].n_labels == 1500
+    assert accuracy(runtime, 0) > 0.95
+
+
+def test_a_class_whose_labels_were_evicted_can_be_forgotten():
+    runtime, _ = full()
+    runtime.forget_class(2)
+    assert runtime.slots[0].n_classes == 3
+    assert accuracy(runtime, 0, classes=(0, 1, 3)) > 0.95
+
+
+def test_memory_stays_flat_over_many_samples():
+    runtime = taught(pending_samples=64)
+    X, _ = domain(0, 100, 32)
+    runtime.step_many(X)
+    before = runtime.n_bytes
+    for _ in range(5):
+        runtime.step_many(X)
+    assert runtime.n_bytes == before
+
+
+def test_a_slot_grows_under_a_tight_budget():
+    budget = int(taught(300).n_bytes * 1.5)
+    runtime = taught(300, budget_bytes=budget, pending_samples=32)
+    _, events = live(runtime, 1, 250, 3)
+    assert {"grown", "adapted"} & set(kinds(events))
+    assert runtime.n_bytes <= budget
+    assert accuracy(runtime, 1) > 0.9
+    learn_all(runtime, domain(0, 20, 5)[0], domain(0, 20, 5)[1].tolist())
+    assert runtime.n_bytes <= budget
