@@ -20,7 +20,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.errors import BudgetError, LabelError, SampleError, StateError
+from edge_runtime.errors import (
+    BudgetError,
+    EncoderMismatchError,
+    LabelError,
+    SampleError,
+    StateError,
+)
 from edge_runtime.inputs.features import FeatureReader, Matrix
 from edge_runtime.inputs.sensors import SensorWatch
 from edge_runtime.memory.classes import indices_of, plain_label
@@ -760,9 +766,9 @@ class EdgeRuntime:
     ) -> Self:
         """The newest whole generation in `directory`, ready to go on learning.
 
-        Damaged generations are named in `damaged` and in a warning, and so are labels that came
-        after it was saved: in `lost_labels`, in a warning, and in a `labels_lost` event of the next
-        step.
+        Generations that are damaged or do not fit together are named in `damaged` and in a warning,
+        and so are labels that came after it was saved: in `lost_labels`, in a warning, and in a
+        `labels_lost` event of the next step.
 
         Raises
         ------
@@ -771,9 +777,8 @@ class EdgeRuntime:
         EncoderMismatchError
             It was learned on another encoder, or on other taps.
         """
-        saved = generations.load(Path(directory))
-        runtime = cls._from_generation(saved, Path(directory), encoder, background)
-        runtime._say_lost(journal.read(Path(directory), saved.number))
+        runtime = cls._newest(Path(directory), None, encoder, background)
+        runtime._say_lost(journal.read(Path(directory), runtime.generation))
         return runtime
 
     def _say_lost(self, lost: LostLabels | None) -> None:
@@ -788,20 +793,32 @@ class EdgeRuntime:
         warnings.warn(lost.message, stacklevel=3)
 
     @classmethod
-    def _from_generation(
-        cls,
-        saved: generations.Generation,
-        directory: Path,
-        encoder: Encoder | None,
-        background: bool,
+    def _newest(
+        cls, directory: Path, at_most: int | None, encoder: Encoder | None, background: bool
     ) -> Self:
-        runtime = snapshot.restored(cls, saved, encoder, background)
-        runtime.generation, runtime._directory = saved.number, directory
-        runtime._journal = Journal(directory, saved.number)
-        runtime.damaged = saved.damaged
-        for damage in saved.damaged:
-            warnings.warn(f"damaged state skipped: {damage}", stacklevel=4)
-        return runtime
+        """The newest generation that is whole and fits together, no newer than `at_most`."""
+        damaged: list[str] = []
+        while True:
+            try:
+                saved = generations.load(directory, at_most)
+            except StateError as error:
+                found = f"no state to load in {directory}: found {'; '.join(damaged)}"
+                raise StateError(found) if damaged else error from None
+            damaged += saved.damaged
+            try:
+                runtime = snapshot.restored(cls, saved, encoder, background)
+            except EncoderMismatchError:
+                raise
+            except StateError as error:
+                damaged.append(f"{generations.path_of(directory, saved.number).name}: {error}")
+                at_most = saved.number - 1
+                continue
+            runtime.generation, runtime._directory = saved.number, directory
+            runtime._journal = Journal(directory, saved.number)
+            runtime.damaged = tuple(damaged)
+            for damage in damaged:
+                warnings.warn(f"damaged state skipped: {damage}", stacklevel=3)
+            return runtime
 
     def undo(self, n_generations: int = 1, *, to: UndoTo | None = None) -> int:
         """Go back to how things were `n_generations` saves ago; return the new generation.
@@ -837,15 +854,16 @@ class EdgeRuntime:
             return self._go_back(self._directory, target, to)
 
     def _go_back(self, directory: Path, number: int, to: UndoTo | None) -> int:
-        saved = generations.load(directory, at_most=number)
-        if to is not None and saved.number != number:
-            raise StateError(f"generation {number} is gone or damaged: {'; '.join(saved.damaged)}")
-        restored = self._from_generation(saved, directory, self.encoder, self._background)
+        restored = self._newest(directory, number, self.encoder, self._background)
+        if to is not None and restored.generation != number:
+            found = "; ".join(restored.damaged)
+            raise StateError(f"generation {number} is gone or damaged: {found}")
         waiting, lock = self._pending, self._lock
         if self._upkeep is not None:
             self._upkeep.forget()
         self.__dict__.update(restored.__dict__)
         waiting.skip_to(restored._pending.next_id)
+        waiting.keep_slots({slot.number for slot in restored.slots})
         self._pending, self._lock = waiting, lock
         return self.save(directory)
 

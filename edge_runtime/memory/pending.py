@@ -6,6 +6,7 @@ A sample that has had its label stays for as long as others, so that the label c
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -91,6 +92,12 @@ class PendingSamples:
         for number, sample in self._samples.items():
             predicted = -1 if sample.predicted == k else sample.predicted - (sample.predicted > k)
             self._samples[number] = replace(sample, predicted=predicted)
+
+    def keep_slots(self, known: Container[int]) -> None:
+        """Slots other than those that are known are no more: whose samples these were is open."""
+        for number, sample in self._samples.items():
+            if sample.slot is not None and sample.slot not in known:
+                self._samples[number] = replace(sample, slot=None)
 
     @property
     def n_bytes(self) -> int:

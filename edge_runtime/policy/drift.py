@@ -200,6 +200,7 @@ class SceneDriftDetector:
         if n == 0:
             return []
         rank = (n - int(np.searchsorted(self._chances, value, side="left")) + 1) / (n + 1)
+        rank = min(rank + SLACK * math.sqrt(rank * (1 - rank) / n), 1.0)
         log_p = math.log(max(rank, SMALLEST_P))
         return [math.log(kappa) + (kappa - 1) * log_p for kappa in TOGETHER_KAPPAS]
 
