@@ -21,6 +21,7 @@ NAMES = (
     "selection",
     "search",
     "continual",
+    "ablation",
     "step",
     "wire",
     "footprint",

@@ -1,7 +1,7 @@
 """Memory of a board at work: agent and worker, Lite0 int8, four slots, labels coming in.
 
 A real agent serves a real pack over pseudo-terminals: `edgectl simulate` in a process of its own.
-Random images stream in; every label that the board asks for is given at once, and those of samples
+Random images stream in; every label that the board requests is given at once, and those of samples
 around it too, so that slots learn and trials of new slots are run. RSS is what the kernel counts as
 resident (`/proc/PID/status`, its peak as VmHWM), read while labels come. "Pages of both" counts a
 page that the two processes share once: what a board has less of. `run` is `edge-agent run`, which

@@ -2,7 +2,7 @@
 
 Functions are timed in turn and their medians shown, so that ratios hold on a busy machine. Rows of
 torchhd need the extra `bench`; without it they show a dash. Not here: accuracy
-(`benchmarks.classify`) and strangers (`benchmarks.ood`).
+(`benchmarks.classify`) and samples out of distribution (`benchmarks.ood`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Strangers told from known samples: `hdc.OODDetector` beside published detectors, same features.
+"""Out-of-distribution samples: `hdc.OODDetector` beside published detectors, same features.
 
-AUROC, and the share of strangers that pass where 95 % of the known do (FPR at 95 % TPR), on fresh
-known samples. Nothing is tuned: no detector sees a stranger before it is scored. Which samples are
-learned, which are tested, and every random projection change with the seed.
+AUROC, and the share of out-of-distribution samples that pass where 95 % of those in distribution do
+(FPR at 95 % TPR), all fresh. Nothing is tuned: no detector sees one of the former before it is
+scored. Which samples are learned, which are tested, and every random projection change with the
+seed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from benchmarks.command import main
 from benchmarks.features import Matrix
 from benchmarks.ood_tasks import Task, tasks
 from benchmarks.options import Options
-from benchmarks.peers import strangers as peers
+from benchmarks.peers import ood_detectors as peers
 from benchmarks.reporting import Report, mean_and_sd
 from hdc import HDFFDetector, OODDetector
 
@@ -39,10 +40,10 @@ def run(options: Options) -> Report | None:
 
 
 def measure(task: Task, seed: int) -> Iterator[dict[str, Any]]:
-    """Yield AUROC and FPR of each method for each kind of stranger."""
+    """Yield AUROC and FPR of each method for each kind of sample out of distribution."""
     for name, score in scorers(task, seed):
         known = score(task.test)
-        for kind, X in task.strangers.items():
+        for kind, X in task.ood.items():
             auroc, fpr = auroc_and_fpr(known, score(X))
             pair = f"{task.name} against {kind}"
             yield {"pair": pair, "method": name, "seed": seed, "auroc": auroc, "fpr": fpr}
@@ -70,25 +71,25 @@ def scorers(task: Task, seed: int) -> Iterator[tuple[str, Scorer]]:
     yield OURS, lambda X: ours.score_samples(task.by_tap(X))
 
 
-def auroc_and_fpr(known: Any, strange: Any) -> tuple[float, float]:
-    """Chance that a known sample scores higher than a stranger; strangers above the known's 5 %.
+def auroc_and_fpr(known: Any, ood: Any) -> tuple[float, float]:
+    """Chance that a known sample scores higher than one that is not; share of those above its 5 %.
 
     >>> auroc_and_fpr(np.array([1.0, 2.0, 3.0]), np.array([0.0, 2.0]))
     (0.75, 0.5)
     """
-    ascending = np.sort(strange)
+    ascending = np.sort(ood)
     below = np.searchsorted(ascending, known, side="left")
     up_to = np.searchsorted(ascending, known, side="right")
-    auroc = (below + up_to).mean() / (2 * len(strange))
+    auroc = (below + up_to).mean() / (2 * len(ood))
     threshold = np.quantile(known, 0.05, method="lower")
-    return float(auroc), float((strange >= threshold).mean())
+    return float(auroc), float((ood >= threshold).mean())
 
 
 def _shortened(task: Task) -> Task:
     train = np.random.default_rng(0).permutation(len(task.train))[:QUICK_ROWS]
-    strangers = {kind: X[:QUICK_ROWS] for kind, X in task.strangers.items()}
+    ood = {kind: X[:QUICK_ROWS] for kind, X in task.ood.items()}
     test, test_y = task.test[:QUICK_ROWS], task.test_y[:QUICK_ROWS]
-    return Task(task.name, task.train[train], task.y[train], test, test_y, strangers, task.taps)
+    return Task(task.name, task.train[train], task.y[train], test, test_y, ood, task.taps)
 
 
 def _report(records: Sequence[Mapping[str, Any]], options: Options) -> Report:
@@ -117,13 +118,13 @@ def _report(records: Sequence[Mapping[str, Any]], options: Options) -> Report:
     gap = 100 * (ours[worst] - theirs[worst])
     return Report(
         name="ood",
-        title="Strangers: AUROC, % (higher is better)",
+        title="Out of distribution: AUROC, % (higher is better)",
         protocol=(
             f"Lite0 features, four taps (HAPT: statistics of windows, no encoder); all methods on "
             f"the same features; {len(options.seed_range)} seeds, mean ± standard deviation. "
             f"Least favourable pair against Mahalanobis: {pairs[worst]}, {gap:+.1f} points."
         ),
-        columns=("known against strangers", *methods),
+        columns=("in against out of distribution", *methods),
         rows=rows,
         records=records,
     )

@@ -1,7 +1,8 @@
-"""Known samples and strangers, near and far, on features: what `benchmarks.ood` measures on.
+"""In-distribution samples and others, near and far, on features: what `benchmarks.ood` measures on.
 
 A task is drawn anew for each seed: which known samples are learned and which are tested and, for
-Fashion-MNIST, which two classes are held back as near strangers. Nothing is learned here.
+Fashion-MNIST, which two classes are held back as near ones out of distribution. Nothing is learned
+here.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ FASHION_ROWS, FAR_ROWS, PRINTED_ROWS = 6_000, 1_000, 3_000
 
 @dataclass(frozen=True)
 class Task:
-    """Known samples to learn and to test, and the strangers they are told from.
+    """Samples in distribution to learn and to test, and those out of it that they are told from.
 
     Attributes
     ----------
     train, y : (n, n_features), (n,)
     test, test_y : (m, n_features), (m,)
-    strangers : name -> (k, n_features)
+    ood : name -> (k, n_features)
     taps : width of each tap, in the order of the columns
     """
 
@@ -42,7 +43,7 @@ class Task:
     y: Labels
     test: Matrix
     test_y: Labels
-    strangers: Mapping[str, Matrix]
+    ood: Mapping[str, Matrix]
     taps: Mapping[str, int]
 
     def by_tap(self, X: Matrix) -> dict[str, Matrix]:
@@ -64,13 +65,13 @@ def tasks(options: Options, seed: int) -> Iterator[Task]:
 def _task(
     name: str,
     known: tuple[Matrix, Labels],
-    strangers: Mapping[str, Matrix],
+    ood: Mapping[str, Matrix],
     taps: Mapping[str, int],
     seed: int,
 ) -> Task:
     X, y = known
     held = hold_out(y, TEST_SHARE, np.random.default_rng(seed))
-    return Task(name, X[~held], y[~held], X[held], y[held], strangers, taps)
+    return Task(name, X[~held], y[~held], X[held], y[held], ood, taps)
 
 
 def _pacs(options: Options, seed: int) -> Iterator[Task]:
@@ -89,21 +90,21 @@ def _fashion(options: Options, seed: int) -> Iterator[Task]:
     X, y = _fashion_features()
     away = {2 * seed % 10, (2 * seed + 1) % 10}
     is_known = ~np.isin(y, list(away))
-    strangers = {
+    ood = {
         "2 classes held back": X[~is_known],
         "handwritten digits": _handwritten_features(),
         "uniform noise": _noise_features(),
     }
-    yield _task("Fashion-MNIST, 8 classes", (X[is_known], y[is_known]), strangers, LITE0_TAPS, seed)
+    yield _task("Fashion-MNIST, 8 classes", (X[is_known], y[is_known]), ood, LITE0_TAPS, seed)
 
 
 def _printed(options: Options, seed: int) -> Iterator[Task]:
     """Printed digits against printed letters (near) and handwritten digits (far)."""
-    strangers = {
+    ood = {
         "printed letters": _letters_features(),
         "handwritten digits": _handwritten_features(),
     }
-    yield _task("printed digits", _printed_features(), strangers, LITE0_TAPS, seed)
+    yield _task("printed digits", _printed_features(), ood, LITE0_TAPS, seed)
 
 
 def _imu(options: Options, seed: int) -> Iterator[Task]:
@@ -114,8 +115,8 @@ def _imu(options: Options, seed: int) -> Iterator[Task]:
     is_test = np.isin(users, people[: round(TEST_SHARE * len(people))])
     learn, test = is_known & ~is_test, is_known & is_test
     taps = {"statistics": X.shape[1]}
-    strangers = {"transitions": X[~is_known]}
-    yield Task("HAPT activities", X[learn], y[learn] - 1, X[test], y[test] - 1, strangers, taps)
+    ood = {"transitions": X[~is_known]}
+    yield Task("HAPT activities", X[learn], y[learn] - 1, X[test], y[test] - 1, ood, taps)
 
 
 # -- features ---------------------------------------------------------------------------------

@@ -80,15 +80,15 @@ def whitening() -> Any:
 
 
 def threshold() -> Any:
-    """Scores of known digits, of strangers, and the threshold at two rates of false alarms."""
+    """Scores of known digits, of others, and the threshold at two rates of false alarms."""
     X, y = _digits()
-    known, strange = y < 8, y >= 8
+    known, other = y < 8, y >= 8
     rows = np.random.default_rng(0).permutation(np.flatnonzero(known))
     learned, fresh = rows[: len(rows) // 2], rows[len(rows) // 2 :]
     figure, panels = _panels(2, "score, higher is more normal")
     for panel, rate in zip(panels, (0.05, 0.1), strict=True):
         detector = OODDetector(false_alarm_rate=rate, random_state=0).fit(X[learned], y[learned])
-        scores, others = detector.score_samples(X[fresh]), detector.score_samples(X[strange])
+        scores, others = detector.score_samples(X[fresh]), detector.score_samples(X[other])
         bins = np.linspace(-4, 1.5, 50).tolist()
         panel.hist(scores, bins, alpha=0.7, color=KNOWN, label="fresh digits 0 to 7")
         panel.hist(others, bins, alpha=0.7, color=OTHER, label="digits 8 and 9, never learned")

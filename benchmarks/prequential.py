@@ -2,8 +2,8 @@
 
 Every sample is answered before its label comes, late and not for every sample if told so. Table,
 CSV, recorded runs and an HTML page with confidence bands over seeds. Digits in four hands; the
-runtime gets its labels where it asks, or like its peers for an even share of the samples. A peer
-"joint" learns everything that it has seen anew with each batch of labels.
+runtime gets its labels where it requests them, or like its peers for an even share of the samples.
+A peer "joint" learns everything that it has seen anew with each batch of labels.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def run_one(
         data.y[rows].tolist(),
         domains=names,
         label_delay=delay,
-        answer="asked" if share is None else share,
+        answer="requested" if share is None else share,
         probes=probes,
         clock=time.perf_counter,
     )
@@ -80,9 +80,9 @@ def run_one(
 def compare(
     data: FeatureSet, seeds: Sequence[int], delay: int = 3, share: float | None = None
 ) -> dict[str, list[Run]]:
-    """Every learner on every seed; with `share` even the runtime gets labels unasked.
+    """Every learner on every seed; with `share` the runtime gets labels unrequested.
 
-    Without it a peer gets as many as the runtime asked for, evenly spread.
+    Without it a peer gets as many as the runtime requested, evenly spread.
     """
     runs: dict[str, list[Run]] = {}
     for seed in seeds:

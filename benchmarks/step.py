@@ -3,9 +3,9 @@
 Four domains of made-up features as wide as the packaged encoder's, seven classes each; samples
 come one at a time, all domains mixed. The torch peer is a model of the same shapes in plain torch:
 frame, Gaussian cells, hypervectors, kernel head, adaptor; it keeps no p-values, no policy, and no
-buffer for labels. river answers by logistic regression over standardised features: one model for all
-domains, or one for each domain as slots are. In the second half each sample's label is learned as
-well; a fit, which comes every few labels and off the answer's path, is timed by itself.
+buffer for labels. river answers by logistic regression over standardised features: one model for
+all domains, or one for each domain as slots are. In the second half each sample's label is learned
+as well; a fit, which comes every few labels and off the answer's path, is timed by itself.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def run(options: Options) -> Report:
         protocol=(
             f"{sum(TAPS.values())} features, {N_CLASSES} classes, {N_DOMAINS} domains of "
             f"{labels} labels, a slot for each, {N_DIMS:,} dimensions; one process, processor "
-            f"time, medians of {rounds} rounds: in turn, so that each finds the caches as the others "
+            f"time, medians of {rounds} rounds: in turn, so that each finds the caches as others "
             "leave them, and alone. Ratios: to the same work of edge-runtime. Labels are appended; "
             f"one fit of all, which a thread can do beside the answers, takes {seconds:.1f} s."
         ),

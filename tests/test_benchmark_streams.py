@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -13,13 +14,24 @@ from benchmarks.continual_peers import PEERS
 from benchmarks.features import FeatureSet
 from benchmarks.options import Options
 from benchmarks.peers.rehearsal import FineTuning, Frozen, Replay
-from benchmarks.streams import domains, hardship, kept, learners, pictures, signals, sounds, steady
+from benchmarks.streams import (
+    domains,
+    drifts,
+    hardship,
+    kept,
+    learners,
+    pictures,
+    signals,
+    sounds,
+    steady,
+)
 from benchmarks.streams.learners import Baseline, flat, samples_of
 from edge_runtime.errors import LabelError
 from edge_runtime.evaluation.prequential import Probe, evaluate
+from examples.datasets.pacs import DataAbsentError
 from tests.test_benchmarks import toy
 
-QUICK_PEERS = [peer for peer in PEERS if not peer.name.startswith("RanPAC")]
+QUICK_PEERS = [peer for peer in PEERS if "000" not in peer.name]
 
 
 @pytest.mark.parametrize("peer", QUICK_PEERS, ids=lambda peer: peer.name)
@@ -128,7 +140,92 @@ def test_classes_come_in_steps():
     assert np.bincount(signals.in_steps(data, 2).domain[:]).tolist() == [120, 60]
 
 
-def test_a_budget_gives_a_few_labels_of_each_class_and_only_what_is_asked():
+@pytest.fixture
+def table(monkeypatch):
+    rng = np.random.default_rng(0)
+    found = rng.normal(size=(80, 19)).astype(np.float32) + 5, np.arange(80) % 2, ("no", "yes")
+    monkeypatch.setattr(drifts, "_table", lambda name, n_features: found)
+    return found
+
+
+def test_measures_turn_by_thirty_degrees_more_at_each_stage(table):
+    data = drifts.segment()
+    X = table[0]
+    Z = (X - X.mean(axis=0)) / X.std(axis=0)
+    np.testing.assert_allclose(data.X[data.domain == 0], Z[data.domain == 0], atol=1e-4)
+    lengths = [np.linalg.norm(each, axis=1) for each in (data.X, Z)]
+    np.testing.assert_allclose(*lengths, rtol=1e-4)
+    cosine = (data.X * Z).sum(axis=1) / lengths[1] ** 2
+    assert np.diff([cosine[data.domain == i].mean() for i in range(4)]).max() < -0.1
+    assert np.bincount(data.domain).tolist() == [20] * 4
+
+
+def test_quarters_follow_the_first_harmonic_and_gains_grow(table):
+    data = drifts.phoneme()
+    first = [data.X[data.domain == i, 0] for i in range(4)]
+    assert all(a.max() < b.min() for a, b in itertools.pairwise(first))
+    scaled, X = drifts.magic(), table[0]
+    gain = np.log(scaled.X / X)
+    np.testing.assert_allclose(gain[scaled.domain == 0], 0, atol=1e-5)
+    one, three = (gain[scaled.domain == i][0] for i in (1, 3))
+    np.testing.assert_allclose(three, 3 * one, atol=1e-4)
+
+
+def test_streams_of_a_folder_come_in_scenes_or_say_what_is_missing(tmp_path):
+    for load in (drifts.bearings, drifts.outdoor):
+        with pytest.raises(DataAbsentError, match="--data-dir"):
+            load(tmp_path)
+    rng = np.random.default_rng(0)
+    recordings = {
+        f"{fault}_load{i}": rng.integers(-900, 900, 60_000).astype(np.int16)
+        for fault in ("B007", "IR014")
+        for i in range(2)
+    }
+    np.savez(tmp_path / "bearings.npz", **recordings)
+    data = drifts.bearings(tmp_path)
+    assert (data.classes, data.domains) == (("B007", "IR014"), ("load0", "load1"))
+    assert data.X.shape == (2 * 2 * 78, sum(data.taps.values()))
+    assert np.isfinite(data.X).all()
+    assert (np.diff(data.scene) >= 0).all()
+    assert all(len(set(data.y[data.scene == i])) == 1 for i in range(data.scene.max() + 1))
+    y = np.repeat(np.arange(20), 20).astype(np.int16)
+    np.savez(tmp_path / "streams.npz", outdoor_X=rng.normal(size=(400, 21)), outdoor_y=y)
+    data = drifts.outdoor(tmp_path)
+    assert np.bincount(data.domain).tolist() == [100] * 4
+    assert np.bincount(data.scene).tolist() == [10] * 40
+
+
+def test_features_of_a_vibration_are_its_strength_and_where_it_is():
+    t = np.arange(drifts.WINDOW)
+    slow, fast = (np.sin(2 * np.pi * t * f)[None].astype(np.float32) for f in (0.02, 0.45))
+    one, other, loud = (drifts.window_features(x)[0] for x in (slow, fast, 2 * slow))
+    bands = slice(drifts.STATISTICS, None)
+    assert one[bands].argmax() == 0
+    assert other[bands].argmax() == drifts.BANDS - 1
+    assert loud[0] - one[0] == pytest.approx(np.log(2), abs=1e-4)
+    np.testing.assert_allclose(loud[2:9], one[2:9], atol=1e-3)
+
+
+def test_photos_go_to_one_camera_each(monkeypatch, tmp_path):
+    seen = {}
+
+    def features(name, images):
+        seen[name] = images
+        return images.reshape(len(images), -1)[:, :8].astype(np.float32)
+
+    rng = np.random.default_rng(0)
+    images, y = rng.integers(0, 256, (60, 16, 16, 3)).astype(np.uint8), np.arange(60) % 7
+    monkeypatch.setattr(pictures, "image_features", features)
+    monkeypatch.setattr(pictures.joined, "__defaults__", ({"embedding": 8},))
+    monkeypatch.setattr(pictures.pacs, "load", lambda *_, **__: (images, y, np.zeros(60, int)))
+    data = pictures.corrupted_photos.__wrapped__(tmp_path)
+    assert data.domains == ("clear", "noise", "motion", "contrast", "fog", "pixelate")
+    assert np.bincount(data.domain).tolist() == [10] * 6
+    assert all(part.shape == (10, 16, 16, 3) for part in seen.values())
+    assert sorted(data.y.tolist()) == sorted(y.tolist())
+
+
+def test_a_budget_gives_a_few_labels_of_each_class_and_only_where_one_is_requested():
     labels = [i % 2 for i in range(2500)]
     budget = hardship.Budget(labels)
     asked = learners._prediction(0, 1)
@@ -195,6 +292,8 @@ def small_world(monkeypatch, tmp_path):
         X[:600], y[:600] % 4, y[:600] // 5, {"embedding": 16}, tuple("abcd"), ("here", "there")
     )
     monkeypatch.setattr(sounds, "sound_fonts", lambda: sounds_data)
+    table = (X[:400], y[:400] % 2, ("no", "yes"))
+    monkeypatch.setattr(drifts, "_table", lambda name, n_features: table)
     taps = {"embedding": 6}
     for module in (signals, hardship):
         monkeypatch.setattr(module, "imu_windows", lambda: (*windows(1200), np.zeros(1200, int)))
@@ -207,7 +306,8 @@ def small_world(monkeypatch, tmp_path):
     monkeypatch.setattr(continual, "STILL_FIRST", {"Fashion-MNIST, Lite0": 800, "letter": 400})
 
 
-QUICK_TASKS = ("pacs", "pacs-10", "letter", "imu-drift")
+IN_A_FOLDER = ("pacs", "pacs-10", "bearings", "outdoor", "photos")
+QUICK_TASKS = (*IN_A_FOLDER, "letter", "imu-drift")
 TASKS = [
     pytest.param(task, marks=[] if task in QUICK_TASKS else pytest.mark.slow)
     for task in continual.TASKS
@@ -217,7 +317,7 @@ TASKS = [
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_gives_a_table_or_says_what_is_missing(task, small_world, tmp_path, capsys):
     reports = continual.run(Options(data_dir=tmp_path, quick=True, out=tmp_path), [task])
-    if task.startswith("pacs"):
+    if task in IN_A_FOLDER:
         assert reports == []
         assert f"SKIPPED continual {task}" in capsys.readouterr().err
         return
@@ -237,13 +337,13 @@ def test_the_command_takes_names_of_tasks(monkeypatch):
         continual.main(["--tasks", "no-such"])
 
 
-def test_few_labels_go_to_peers_at_random_and_as_the_runtime_asked(small_world):
+def test_few_labels_go_to_peers_at_random_and_as_the_runtime_requested(small_world):
     found = domains.outcomes(toy(30), [0], 5, is_tuned=False)
     names = [outcome.method for _, outcome in found]
     assert names[0] == domains.ONE_BY_ONE
-    asked = [outcome for _, outcome in found if outcome.method.endswith("labels as asked")]
-    assert {outcome.n_labels for outcome in asked} == {found[0][1].n_labels}
-    assert len(asked) == 3
+    requested = [outcome for _, outcome in found if outcome.method.endswith(domains.AS_REQUESTED)]
+    assert {outcome.n_labels for outcome in requested} == {found[0][1].n_labels}
+    assert len(requested) == 3
 
 
 def test_learners_side_by_side_give_table_csv_runs_and_page(monkeypatch, tmp_path, capsys):

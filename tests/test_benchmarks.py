@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from benchmarks import cold_start, continual, features, local_learning, local_ta
 from benchmarks.continual_peers import PEERS, Outcome, Peer, accuracy
 from benchmarks.features import FeatureSet
 from benchmarks.options import Options, parse
+from benchmarks.peers.analytic import JITTER, KernelLDA, KernelRidge, LowRankRanPAC
+from benchmarks.peers.neighbours import FeCAM, NearestNeighbours
 from benchmarks.peers.streaming import NearestMean, RanPAC, StreamingLDA
 from benchmarks.splits import View, domain_stream, first_of_each_class, validation_part
 from benchmarks.streams import domains
@@ -34,11 +38,23 @@ def toy(n_per_group: int = 40, gap: float = 3.0) -> FeatureSet:
 
 
 @pytest.mark.parametrize(
-    "model", [NearestMean(16, 3), StreamingLDA(16, 3), RanPAC(16, 3, 64, seed=0)]
+    "model",
+    [
+        NearestMean(16, 3),
+        StreamingLDA(16, 3),
+        RanPAC(16, 3, 64, seed=0),
+        NearestNeighbours(16, 3),
+        FeCAM(16, 3),
+        KernelLDA(16, 3, 200, seed=0),
+        KernelRidge(16, 3, 64, seed=0, ridge=0.01),
+        LowRankRanPAC(16, 3, 64, seed=0, rank=32),
+    ],
+    ids=lambda model: type(model).__name__,
 )
-def test_a_streaming_peer_learns_in_batches(model: NearestMean | StreamingLDA | RanPAC) -> None:
+def test_a_streaming_peer_learns_in_batches(model: Any) -> None:
     data = toy()
     X = data.X - data.X.mean(axis=0)
+    X = X / X.std(axis=0)
     here = np.flatnonzero(data.domain == 0)
     for rows in np.array_split(np.random.default_rng(1).permutation(here), 3):
         model.partial_fit(X[rows], data.y[rows])
@@ -54,6 +70,56 @@ def test_slda_in_batches_equals_slda_at_once() -> None:
         in_batches.partial_fit(data.X[rows], data.y[rows])
     np.testing.assert_allclose(in_batches.scatter, at_once.scatter, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(in_batches.means, at_once.means, rtol=1e-9)
+
+
+def test_one_neighbour_finds_every_row_that_it_has_learned() -> None:
+    data = toy()
+    model = NearestNeighbours(16, 3, k=1)
+    model.partial_fit(data.X, data.y)
+    np.testing.assert_array_equal(model.predict(data.X), data.y)
+    assert model.n_bytes == data.X.nbytes + len(data.y)
+
+
+def test_fecam_tells_classes_by_their_correlations_alone() -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(600) % 2
+    X = rng.normal(size=(600, 2))
+    X[:, 1] = np.where(y == 0, 1, -1) * X[:, 0] + 0.3 * X[:, 1]
+    X = np.concatenate([X, np.ones((600, 1))], axis=1).astype(np.float32)
+    model = FeCAM(3, 2, gamma=0.01)
+    model.partial_fit(X[:500], y[:500])
+    assert accuracy(model.predict(X[500:]), y[500:]) > 0.8
+
+
+def test_kernel_ridge_in_batches_is_the_ridge_of_all_rows() -> None:
+    data = toy()
+    model = KernelRidge(16, 3, 1000, seed=0, ridge=0.1)
+    for rows in np.array_split(np.arange(len(data.y)), 3):
+        model.partial_fit(data.X[rows], data.y[rows])
+    assert model.centres is not None
+    assert len(model.centres) == len(data.y) // 3  # all rows of the first batch
+    K = model._features(data.X).astype(np.float64)
+    jitter = JITTER * np.trace(K.T @ K)
+    weights = np.linalg.solve(
+        K.T @ K + (0.1 + jitter) * np.eye(K.shape[1]), K.T @ np.eye(3)[data.y]
+    )
+    model.predict(data.X)
+    np.testing.assert_allclose(model._weights, weights, rtol=1e-3, atol=1e-3)
+
+
+def test_with_all_directions_a_low_rank_is_least_squares() -> None:
+    data = toy()
+    model = LowRankRanPAC(16, 3, 24, seed=0, rank=24, floor=1e-6)
+    for rows in np.array_split(np.arange(len(data.y)), 3):
+        model.partial_fit(data.X[rows], data.y[rows])
+    H = np.maximum(data.X @ model.projection, 0).astype(np.float64)
+    weights = np.linalg.lstsq(H, np.eye(3)[data.y], rcond=None)[0]
+    model.predict(data.X)
+    np.testing.assert_allclose(model._weights, weights, atol=1e-3)
+    few = LowRankRanPAC(16, 3, 24, seed=0, rank=5)
+    few.partial_fit(data.X, data.y)
+    assert few.directions.shape == (5, 24)
+    assert few.n_bytes < model.n_bytes
 
 
 def test_ranpac_learns_every_sample_in_the_end_and_keeps_its_held_back_ones() -> None:
@@ -89,6 +155,29 @@ def test_a_stream_never_shows_a_test_sample_in_training_and_validation_is_traini
         assert train | test == set(np.flatnonzero(data.domain == domain).tolist())
         assert set(part.train[domain].tolist()) | set(part.test[domain].tolist()) == train
         assert np.bincount(data.y[stream.test[domain]]).tolist() == [8, 8, 8]
+
+
+def test_scenes_stay_in_order_and_are_held_out_whole() -> None:
+    data = toy()
+    data = replace(data, scene=np.arange(len(data.y)) // 10)
+    stream = domain_stream(data, seed=0)
+    for part in (stream, validation_part(data, stream, seed=0)):
+        for train, test in zip(part.train, part.test, strict=True):
+            assert (np.diff(train) > 0).all()
+            assert not set(data.scene[train]) & set(data.scene[test])
+            assert len(test) > 0
+    assert len(stream.test[0]) == round(0.2 * 12) * 10
+    assert (stream.test[0] != domain_stream(data, seed=1).test[0]).any()
+    assert data.part(np.array([0, 15])).scene.tolist() == [0, 1]
+
+
+def test_a_tenth_is_of_what_ranpac_takes_in_the_view_chosen_for_it() -> None:
+    data = toy()
+    all_taps = domains.tenth(data, [])
+    assert all_taps == RanPAC(16, 3, 2000, 0).n_bytes // 10
+    candidate = View("embedding"), {"n_random": 2000}
+    embedding = domains.tenth(data, [(domains.RANPAC, candidate)])
+    assert embedding == RanPAC(12, 3, 2000, 0).n_bytes // 10
 
 
 def test_a_few_labels_are_the_same_number_of_every_class() -> None:
@@ -144,7 +233,7 @@ def test_tuning_takes_the_candidate_that_validation_prefers() -> None:
 def test_the_continual_benchmark_runs_every_method(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = [p for p in PEERS if not p.name.startswith("RanPAC")]
+    small = [p for p in PEERS if "000" not in p.name]  # without those of many random features
     monkeypatch.setattr(domains, "PEERS", small)
     monkeypatch.setenv("EDGE_RUNTIME_CACHE", str(tmp_path / "cache"))
     report = continual.compare(toy(30), Options(quick=True, out=tmp_path))

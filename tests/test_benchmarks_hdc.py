@@ -1,4 +1,4 @@
-"""The benchmarks of hdc on toy data: peers tell strangers, tables and pictures are made."""
+"""The benchmarks of hdc on toy data: peers score samples, tables and pictures are made."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import pytest
 
 from benchmarks import calibration, classify, hdc, knobs, ood, ood_tasks, pictures, timing
 from benchmarks.options import Options
-from benchmarks.peers import strangers
+from benchmarks.peers import ood_detectors
 
 TAPS = {"tap1": 4, "embedding": 12}
 DETECTORS = (
-    strangers.MaxSoftmax,
-    strangers.Energy,
-    strangers.ViM,
-    strangers.Mahalanobis,
-    strangers.RelativeMahalanobis,
-    strangers.NearestNeighbours,
-    strangers.CosineNearestMean,
+    ood_detectors.MaxSoftmax,
+    ood_detectors.Energy,
+    ood_detectors.ViM,
+    ood_detectors.Mahalanobis,
+    ood_detectors.RelativeMahalanobis,
+    ood_detectors.NearestNeighbours,
+    ood_detectors.CosineNearestMean,
 )
-UNSURE_OF_FAR = (strangers.MaxSoftmax, strangers.Energy, strangers.RelativeMahalanobis)
+UNSURE_OF_FAR = (ood_detectors.MaxSoftmax, ood_detectors.Energy, ood_detectors.RelativeMahalanobis)
 
 
 def toy(n: int = 120) -> ood_tasks.Task:
-    """Three classes, and strangers in a direction that no class takes."""
+    """Three classes, and samples in a direction that no class takes."""
     rng = np.random.default_rng(0)
 
     def draw(centres: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -39,11 +39,11 @@ def toy(n: int = 120) -> ood_tasks.Task:
 
 
 @pytest.mark.parametrize("kind", DETECTORS)
-def test_a_peer_scores_known_samples_higher_than_strangers(kind: type) -> None:
+def test_a_peer_scores_known_samples_higher_than_others(kind: type) -> None:
     task = toy()
     model = kind().fit(task.train, task.y)
     auroc, _ = ood.auroc_and_fpr(
-        model.score_samples(task.test), model.score_samples(task.strangers["far"])
+        model.score_samples(task.test), model.score_samples(task.ood["far"])
     )
     # By design these three care for directions between classes, not for distance.
     assert auroc > 0.95 or kind in UNSURE_OF_FAR
@@ -53,13 +53,13 @@ def test_auroc_is_that_of_scikit_learn() -> None:
     from sklearn.metrics import roc_auc_score
 
     rng = np.random.default_rng(0)
-    known, strange = rng.integers(0, 9, 50), rng.integers(-3, 6, 70)
+    known, others = rng.integers(0, 9, 50), rng.integers(-3, 6, 70)
     truth = np.repeat([1, 0], [50, 70])
-    expected = roc_auc_score(truth, np.concatenate([known, strange]))
-    assert ood.auroc_and_fpr(known, strange)[0] == pytest.approx(expected)
+    expected = roc_auc_score(truth, np.concatenate([known, others]))
+    assert ood.auroc_and_fpr(known, others)[0] == pytest.approx(expected)
 
 
-def test_strangers_are_measured_by_every_method_on_the_same_pairs(
+def test_samples_out_of_distribution_are_measured_by_every_method_on_the_same_pairs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ood, "tasks", lambda options, seed: iter([toy()]))
@@ -80,7 +80,7 @@ def test_alarms_are_counted_for_every_rate_and_size(monkeypatch: pytest.MonkeyPa
 
 
 def _fields(task: ood_tasks.Task) -> list[object]:
-    return [task.train, task.y, task.test, task.test_y, task.strangers, task.taps]
+    return [task.train, task.y, task.test, task.test_y, task.ood, task.taps]
 
 
 def test_classifiers_are_compared_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:

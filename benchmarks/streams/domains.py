@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -171,7 +171,8 @@ def run_one_by_one(
     class a sample is before it has requested its label.
     """
     if n_labels is not None:
-        options = {"settings": Settings(labels_per_class=2 * n_labels), **options}
+        settings = replace(options.get("settings", Settings()), labels_per_class=2 * n_labels)
+        options = {**options, "settings": settings}
     runtime = EdgeRuntime(random_state=seed, **options)
     home: dict[int, int] = {}  # slot -> the domain in which it was grown
     learned, seconds, given_rows = [], 0.0, []

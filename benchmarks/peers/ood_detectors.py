@@ -1,4 +1,4 @@
-"""Detectors of strangers that others have published, on the same features, in NumPy.
+"""Published detectors of out-of-distribution samples, on the same features, in NumPy.
 
 All of them: ``fit(X, y)`` with labels 0 to n_classes - 1, ``score_samples(X)`` higher for more
 normal, as in scikit-learn. Features are standardised first, which helps each of them where taps
@@ -24,7 +24,7 @@ ROWS_AT_ONCE = 256
 
 
 class Detector(Protocol):
-    """What tells strangers."""
+    """What tells samples out of distribution."""
 
     def fit(self, X: Matrix, y: Labels) -> Any: ...
 
