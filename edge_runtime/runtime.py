@@ -49,8 +49,6 @@ if TYPE_CHECKING:
     from edge_runtime.inputs.encoders.base import Encoder
 
 DEFAULT_BUDGET_BYTES = 32 * 2**20
-# No sample has an id above this: ids in a damaged journal are not believed.
-MAX_ID = 2**62
 # More than any board holds: what a forged state asks for is not made.
 MOST_DIMS, MOST_UNITS = 2**20, 2**16
 # Labels before an alarm that may belong to what it is about.
@@ -645,6 +643,59 @@ class EdgeRuntime:
             if self._memory is not None:
                 self._tend(self._pending.next_id, is_now=True)
 
+    def merge(self, other: EdgeRuntime) -> list[Event]:
+        """Take in the exemplars and statistics of another runtime, as if they had been taught here.
+
+        Its slots become slots of their own here. What came from it has an origin, named in the
+        event, by which `unmerge` takes it out again.
+
+        Raises
+        ------
+        StateError
+            The other was learned on other taps or another encoder; nothing has changed.
+        LabelError
+            Its labels are of another type; nothing has changed.
+        """
+        with self._lock, other._lock:
+            ours, theirs = (
+                snapshot.fingerprint_of(self.encoder),
+                snapshot.fingerprint_of(other.encoder),
+            )
+            if ours != theirs or (self.taps and self.taps != other.taps) or other is self:
+                raise StateError(
+                    f"taps {dict(other.taps)} of another encoder cannot join {dict(self.taps)}: "
+                    "only runtimes on the same encoder and taps can be merged, each with another"
+                )
+            if other._memory is None:
+                return []
+            indices, self.classes = indices_of(other.classes, self.classes)
+            if not self.taps:
+                self._reader = FeatureReader(self.encoder, dict(other.taps))
+            memory, _ = self._open()
+            origin = memory.merge(other._memory, np.array(indices, np.int64))
+            self._has_unsaved = True
+            n = len(other._memory)
+            self._counters["labels"] += n
+            events = self._tend(self._pending.next_id, is_now=True)
+            message = f"{n} labels of another learner were taken in, as origin {origin}."
+            evidence = {"labels": n, "origin": origin}
+            return [*events, Event("merged", self._pending.next_id, message, None, evidence)]
+
+    def unmerge(self, origin: int) -> list[Event]:
+        """Take out what `merge` took in, evicted labels too; classes stay.
+
+        Raises
+        ------
+        LabelError
+            Nothing here is of that origin; nothing has changed.
+        """
+        with self._lock:
+            memory, _ = self._open()
+            if origin < 1 or memory.remove_origin(origin) == 0:
+                raise LabelError(f"no label here is of origin {origin}")
+            self._has_unsaved = True
+            return self._tend(self._pending.next_id, is_now=True)
+
     def _index_of(self, label: Any) -> int:
         name = plain_label(label)
         if name not in self.classes:
@@ -786,7 +837,7 @@ class EdgeRuntime:
         if lost is None:
             return
         newest = max(lost.sample_ids, default=-1)
-        self._pending.skip_to(min(newest, MAX_ID) + 1)
+        self._pending.skip_to(min(newest, snapshot.MAX_ID) + 1)
         named = ", ".join(str(each) for each in lost.sample_ids[-journal.NAMED :])
         evidence = {"labels": lost.count, "generation": lost.generation, "ids": named}
         self._news.append(Event("labels_lost", self._pending.next_id, lost.message, None, evidence))
@@ -819,6 +870,24 @@ class EdgeRuntime:
             for damage in damaged:
                 warnings.warn(f"damaged state skipped: {damage}", stacklevel=3)
             return runtime
+
+    def forget_since(self, sample_id: int) -> list[Event]:
+        """Forget the labels of this sample and of all later ones: as if they had never come.
+
+        Raises
+        ------
+        LabelError
+            No label since then is kept by itself; nothing has changed.
+        """
+        with self._lock:
+            memory, _ = self._open()
+            store = memory.exemplars
+            mask = (store.column("samples") >= sample_id) & (store.column("origins") == 0)
+            if not mask.any():
+                raise LabelError(f"no label of sample {sample_id} or a later one is kept by itself")
+            memory.remove(mask)
+            self._has_unsaved = True
+            return self._tend(self._pending.next_id, is_now=True)
 
     def undo(self, n_generations: int = 1, *, to: UndoTo | None = None) -> int:
         """Go back to how things were `n_generations` saves ago; return the new generation.

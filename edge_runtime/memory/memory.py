@@ -78,6 +78,45 @@ class Memory:
         self.remove(self.exemplars.column("origins") == origin)
         return n - len(self)
 
+    def merge(self, other: Memory, classes: Indices) -> int:
+        """Take in the rows and sums of another memory; returns the origin that they have here.
+
+        Parameters
+        ----------
+        classes : (n_classes of the other,) what its classes are here.
+        """
+        store, theirs = self.exemplars, other.exemplars
+        origin = 1 + int(
+            max(store.column("origins").max(initial=0), self.gone.origins.max(initial=0))
+        )
+        first = 1 + int(max(store.column("slots").max(initial=-1), self.gone.slots.max(initial=-1)))
+        for i in range(len(theirs)):
+            added = store.add(
+                theirs.raw([i])[0],
+                int(classes[theirs.labels[i]]),
+                slot=first + int(theirs.slots[i]),
+                sample=int(theirs.samples[i]),
+                time=float(theirs.times[i]),
+                scene=int(theirs.scenes[i]),
+                origin=origin,
+            )
+            store.is_suspect[added] = theirs.is_suspect[i]
+            store.is_confirmed[added] = theirs.is_confirmed[i]
+        gone = other.gone
+        if len(gone):
+            n = gone.counts[:, None]
+            raw = gone.sums * theirs.scale + n * theirs.centre
+            self.gone.add_sums(
+                (raw - n * store.centre) / store.scale,
+                gone.counts,
+                classes[gone.classes],
+                first + gone.slots,
+                np.full(len(gone.counts), origin),
+            )
+            store.is_frozen = True
+        self.version += 1
+        return origin
+
     def move(self, rows: Indices, slot: int) -> None:
         """Give rows to another slot."""
         self.exemplars.slots[rows] = slot

@@ -60,6 +60,21 @@ class Statistics:
             self.counts[i] += np.count_nonzero(rows)
             self.sums[i] += Z[rows].sum(axis=0, dtype=np.float64)
 
+    def add_sums(
+        self,
+        sums: npt.NDArray[np.float64],
+        counts: npt.NDArray[np.int64],
+        classes: npt.NDArray[np.int64],
+        slots: npt.NDArray[np.int64],
+        origins: npt.NDArray[np.int64],
+    ) -> None:
+        """Take in sums (groups, d) of so many rows each, in the same units."""
+        keys = np.stack([classes, slots, origins], axis=1).tolist()
+        for j, (k, slot, origin) in enumerate(keys):
+            i = self._index(k, slot, origin)
+            self.counts[i] += counts[j]
+            self.sums[i] += sums[j]
+
     def _index(self, k: int, slot: int, origin: int) -> int:
         found = (self.classes == k) & (self.slots == slot) & (self.origins == origin)
         if found.any():

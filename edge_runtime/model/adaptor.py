@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_runtime.errors import StateError
 from edge_runtime.model.frame import Frame
 from edge_runtime.state.fields import Field, arrays_of, restored
 
@@ -134,4 +135,7 @@ class Adaptor:
     @classmethod
     def from_state(cls, arrays: Mapping[str, npt.NDArray[Any]], n_features: int) -> Adaptor:
         """What `to_state` was called on; `StateError` where it does not fit."""
-        return cls(**restored(arrays, FIELDS, {"features": n_features}))
+        found = restored(arrays, FIELDS, {"features": n_features})
+        if len(found["classes"]) == 0:
+            raise StateError("an adaptor of no cell: is it damaged?")
+        return cls(**found)

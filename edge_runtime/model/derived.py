@@ -36,6 +36,8 @@ Matrix = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
+# Projections are about 1; those of labels far away are larger, and none is ever so large.
+MOST_OF_A_MEAN: Final = 1e30
 EXPERTS: Final = ("gaussian", "prototypes", "kernel", "adaptor")
 
 
@@ -249,12 +251,15 @@ class DerivedModel:
             raise StateError(f"pull {pull}, {n_dims} dimensions, {n_fitted} labels: is it damaged?")
         if (found["units"][1] <= 0).any():
             raise StateError("a scale of zero or below: is it damaged?")
-        if (found["cell_classes"] < 0).any() or (found["cell_counts"] <= 0).any():
+        is_empty = len(found["cell_counts"]) == 0
+        if is_empty or (found["cell_classes"] < 0).any() or (found["cell_counts"] <= 0).any():
             raise StateError("cells of no class or without labels: is it damaged?")
         cells = Cells(frame.n_dims, pull)
         cells.add(
             found["cell_sums"], found["cell_classes"], found["cell_slots"], found["cell_counts"]
         )
+        if not np.abs(cells.means).max(initial=0.0) <= MOST_OF_A_MEAN:  # nor NaN
+            raise StateError("means of cells are out of all bounds: is it damaged?")
         prototypes = Prototypes(frame.n_dims, int(n_dims), seed)
         prototypes.derive(cells.means)
         kernel = KernelHead.from_state(under("kernel", arrays), frame.n_dims)

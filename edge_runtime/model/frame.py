@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_runtime.errors import StateError
 from edge_runtime.state.fields import Field, arrays_of, restored
 
 Matrix = npt.NDArray[np.float32]
@@ -35,6 +36,8 @@ TAP_FLOOR = 0.3
 RAW_WIDTH = 24
 OVERSAMPLING = 16
 TINY = 1e-12
+# With numbers up to these, no projection of whatever sample leaves float32's range.
+LARGEST = {"gain": 1e3, "centre": 1e8, "directions": 1e3, "stretch": 1e9, "projection": 1e20}
 
 FIELDS = (
     Field("gain", "float32", ("features",)),
@@ -149,7 +152,12 @@ class Frame:
     @classmethod
     def from_state(cls, arrays: Mapping[str, npt.NDArray[Any]], n_features: int) -> Frame:
         """What `to_state` was called on; `StateError` where it does not fit."""
-        return cls(**restored(arrays, FIELDS, {"features": n_features}))
+        frame = cls(**restored(arrays, FIELDS, {"features": n_features}))
+        for name, most in LARGEST.items():
+            largest = float(np.abs(getattr(frame, name)).max(initial=0.0))
+            if largest > most:
+                raise StateError(f"field {name} holds {largest:.3g}, at most {most:.3g} expected")
+        return frame
 
 
 def fit_frame(Z: Matrix, cells: Indices, gain: Matrix, shrinkage: float, seed: int = 0) -> Frame:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     R = TypeVar("R", bound=EdgeRuntime)
 
+# No sample has an id above this: ids in a damaged file are not believed.
+MAX_ID = 2**62
 KIND, VERSION = "edge-runtime state", 3
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -88,7 +90,7 @@ def restored(kind: type[R], saved: Generation, encoder: Encoder | None, backgrou
         return _restored(kind, saved.header, saved.arrays, encoder, background)
     except StateError:
         raise
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise StateError(f"generation {saved.number} does not fit together: {error}") from error
 
 
@@ -127,6 +129,8 @@ def _restored(
             upkeep.restore(model, memory)
     runtime._sensor.restore(under("sensor", arrays))
     runtime._counters = {name: int(header["counters"][name]) for name in runtime._counters}
+    if not 0 <= int(header["next_id"]) <= MAX_ID:
+        raise StateError(f"the next sample has id {header['next_id']}: is it damaged?")
     runtime._pending.skip_to(int(header["next_id"]))
     before = header["before_growth"]
     runtime._before_growth = None if before is None else int(before)
@@ -141,5 +145,5 @@ def fingerprint_of(encoder: Encoder | None) -> str | None:
     return None if encoder is None else encoder.fingerprint
 
 
-def _short(fingerprint: str | None) -> str:
-    return "none (features)" if fingerprint is None else fingerprint[:12]
+def _short(fingerprint: object) -> str:
+    return "none (features)" if fingerprint is None else str(fingerprint)[:12]
