@@ -263,7 +263,9 @@ class EdgeRuntime:
         if not is_faulty:
             noticed, wants_label = self._policy.observe(sample_id, answer, now, group)
             events += noticed
-        waiting = PendingSample(x.copy(), answer.slot, answer.best, now, group, is_faulty)
+        waiting = PendingSample(
+            x.copy(), answer.slot, answer.best, now, group, is_faulty, answer.ood_score
+        )
         forgotten = self._pending.add(waiting)
         if forgotten is not None:
             self._policy.forget(forgotten)
@@ -346,12 +348,21 @@ class EdgeRuntime:
             sample.features, k, slot=slot or 0, sample=sample_id, time=sample.time,
             scene=-1 if sample.group is None else sample.group,
         )  # fmt: skip
+        self._calibrate(sample, k)
         upkeep.append(memory)
         self._policy.on_label(sample_id, k, sample.predicted == k)
         events = self._tend(sample_id)
         if self._policy.is_trial_due:
             events += self._hold_trial(sample_id)
         return events
+
+    def _calibrate(self, sample: PendingSample, k: int) -> None:
+        """Rank later samples against this one too: it was answered before its label came."""
+        model, score = self._model, sample.ood_score
+        if model is None or score is None or sample.slot is None or self._policy.state == "asking":
+            return
+        if (k, sample.slot) in model.cells.index:
+            model.score.add(score, k, sample.slot)
 
     def learn_many(
         self,
@@ -394,11 +405,15 @@ class EdgeRuntime:
                 answer = self._answers(x[None])[0]
                 noticed, _ = self._policy.observe(first + i, answer, float(first + i), group)
                 events += [each for each in noticed if each.kind not in ("ood", "label_request")]
-                waiting = PendingSample(x, answer.slot, answer.best, float(first + i), group)
+                waiting = PendingSample(
+                    x, answer.slot, answer.best, float(first + i), group, False, answer.ood_score
+                )
                 events += self._learn(waiting, first + i, k)
             self._pending.skip_to(first + len(indices))
             events += self._tend(first, is_now=True)
             if is_first:
+                for i, k in enumerate(indices):
+                    self._policy.on_label(first + i, k, True)
                 events.append(self._started(first))
             return events
 

@@ -25,6 +25,7 @@ class PendingSample:
     time: float = 0.0
     group: int | None = None
     is_faulty: bool = False
+    ood_score: float | None = None
 
 
 class PendingSamples:

@@ -63,6 +63,12 @@ class Cells:
             self.counts[i] += count
         self._derive()
 
+    @property
+    def index(self) -> dict[tuple[int, int], int]:
+        """Where each cell (class, slot) is."""
+        pairs = zip(self.classes.tolist(), self.slots.tolist(), strict=True)
+        return {pair: i for i, pair in enumerate(pairs)}
+
     def _index(self, k: int, slot: int) -> int:
         found = np.flatnonzero((self.classes == k) & (self.slots == slot))
         if len(found):

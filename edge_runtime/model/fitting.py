@@ -42,7 +42,7 @@ FEW, FOLDS_OF_FEW, N_FOLDS = 200, 4, 3
 HELD_OUT = 800
 # Where of the half of labels that are answered most surely so many are answered otherwise, labels
 # are noisy: hard samples are not answered surely.
-NOISE_SHARE, NOISE_LEAST = 0.02, 5
+NOISE_SHARE, NOISE_LEAST = 0.04, 5
 # A label is then suspected where another is so many times as likely, and it is itself no likelier
 # than so many times what most other labels are. Classes of few labels are not judged.
 NOISE_RATIO, NOISE_FLAT, NOISE_LABELS = 10.0, 2.0, 5

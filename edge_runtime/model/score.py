@@ -90,6 +90,16 @@ class StrangenessScore:
         """Held-out scores of samples nearest to a cell, ascending."""
         return self._of_cell.get((k, slot), self._all[:0])
 
+    def add(self, score: float, k: int, slot: int) -> None:
+        """Take the score of a sample that was answered before its label was learned."""
+        n_alike = len(self.of_cell(k, slot))
+        if n_alike >= MOST_OF_A_CELL:
+            return
+        self.scores = np.append(self.scores, score)
+        self.classes = np.append(self.classes, k)
+        self.slots = np.append(self.slots, slot)
+        self._sort()
+
     @staticmethod
     def p_value(reference: npt.NDArray[np.float64], score: float) -> float:
         """Share of a reference at least as strange; 1 where there is none."""

@@ -61,6 +61,8 @@ PATIENCE = 1000
 # distribution: at 5 % two of forty are expected, at 25 % two or fewer come once in a thousand.
 WINDOW, CALM = 40, 2
 CALM_EVIDENCE = 30.0
+# Samples after a slot has been started or taught for which nothing is called a drift.
+SETTLING = 80
 # Share by which samples out of distribution must have grown, while labels are requested, to be
 # another drift.
 WORSE = 0.5
@@ -112,7 +114,12 @@ class Policy:
         self._since += 1
         events = [self._ood_event(sample_id, answer)] if is_ood else []
         events += self._follow(sample_id, answer.slot, is_ood)
-        is_alarm = self.drift.take(answer, group, is_at_rest=self.state != "asking")
+        is_young = self.state == "filling" and self._since < SETTLING
+        if is_young:
+            self.drift.start_anew()  # a slot of few labels has no reference of its own yet
+        is_alarm = not is_young and self.drift.take(
+            answer, group, is_at_rest=self.state != "asking"
+        )
         if self.state == "asking":  # what is asked about goes on: only something worse is news
             self._calmest = min(self._calmest, self.ood_share) if self._since > WINDOW else 1.0
             is_alarm = self.ood_share - self._calmest >= WORSE
@@ -172,6 +179,7 @@ class Policy:
         """Stop requesting where there is no more reason to."""
         if self.state == "filling" and (self.requests.is_full or self._since >= PATIENCE):
             self.go("filled")
+            self.drift.start_anew()
             return []
         if self.state != "asking" or self.requests.n_labels:
             return []  # labels decide
@@ -215,8 +223,6 @@ class Policy:
 
     def on_label(self, sample_id: int, k: int, is_right: bool) -> None:
         """A label has come; `is_right` says whether the sample had been answered with it."""
-        if self.state == "learning":
-            return
         self.requests.answered(sample_id, k)
         self.is_answered_right.append(is_right)
 

@@ -12,6 +12,8 @@ HOUR_S = 3600.0
 # Samples in a row that were refused for their class, after which any is requested: what samples
 # seem to be is a rough guide while labels are few.
 PATIENCE = 80
+# Labels of a change before classes are balanced among samples that are out of distribution.
+FIRST_LABELS = 20
 
 
 class LabelRequests:
@@ -47,6 +49,8 @@ class LabelRequests:
             return False  # all on the way could be of the same class
         if group is not None and group == self._group:
             return False  # of this scene one was requested
+        if is_ood and self.n_labels < FIRST_LABELS:
+            return True  # what it seems to be is no guide where nothing is known yet
         alike = sum(1 for other in self.open.values() if other == seems)
         fair_share = self.n_labels / max(len(self.labelled), 1)
         is_rare = self.labelled[seems] + alike <= fair_share + 1
