@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 Label = int | str
+# Slots have numbers below this, for ever: none is given twice.
+MOST_SLOTS = 2**15 - 1
 
 EventKind = Literal[
     "ood",  # one sample is out of distribution for every slot

@@ -495,18 +495,21 @@ class EdgeRuntime:
             policy.is_answered_right, self.options["random_state"],
         )  # fmt: skip
         verdict = judge(case, is_last=policy.is_last_trial)
+        upkeep.expire()
         if verdict == "wait":
             policy.on_trial()
-            return []
+            return self._tend(sample_id)
         evidence = {**case._asdict(), "labels": case.n_labels}
         host = int(np.bincount(store.slots[recent]).argmax())
         if verdict != "grown":
             policy.on_verdict(verdict, host)
-            return [self._verdict_event(verdict, sample_id, host, evidence)]
+            said = self._verdict_event(verdict, sample_id, host, evidence)
+            return [said, *self._tend(sample_id)]
         if len(self.slots) >= self.settings.max_slots:
             policy.on_verdict("no_room", host)
             message = f"A new slot would help, but {self.settings.max_slots} slots are the most."
-            return [Event("no_room", sample_id, message, host, evidence)]
+            said = Event("no_room", sample_id, message, host, evidence)
+            return [said, *self._tend(sample_id)]
         return self._grow(sample_id, host, evidence)
 
     def _recent_rows(self) -> npt.NDArray[np.int64]:

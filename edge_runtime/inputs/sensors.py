@@ -149,12 +149,19 @@ class SensorWatch:
         ValueError, KeyError
             Arrays are missing or do not fit.
         """
-        channels = [state[name] for name in ("run", "repeats", "low", "high", "at_limit")]
-        if state["counts"].shape != (3,) or len({each.shape for each in channels}) != 1:
+        types = {"run": np.int64, "repeats": np.int64, "low": float, "high": float,
+                 "at_limit": float}  # fmt: skip
+        channels = [np.array(state[name], dtype) for name, dtype in types.items()]
+        is_flat = channels[0].ndim == state["last"].ndim == 1
+        if (
+            state["counts"].shape != (3,)
+            or len({each.shape for each in channels}) != 1
+            or not is_flat
+        ):
             raise ValueError("the state of the sensor's watch does not fit together: was it cut?")
-        self._same, self._n_seen, is_broken = state["counts"].tolist()
+        self._same, self._n_seen, is_broken = (int(each) for each in state["counts"])
         self._last = np.array(state["last"], np.float64)
-        self._run, self._repeats, self._low, self._high, self._at_limit = map(np.array, channels)
+        self._run, self._repeats, self._low, self._high, self._at_limit = channels
         self.fault = Fault("stuck", 1) if is_broken else None
 
 

@@ -16,6 +16,7 @@ from edge_runtime.errors import StateError
 from edge_runtime.memory.eviction import rows_to_keep
 from edge_runtime.memory.exemplars import WIDE, Exemplars
 from edge_runtime.memory.statistics import Statistics
+from edge_runtime.records import MOST_SLOTS
 from edge_runtime.state.fields import put_under, under
 
 Indices = npt.NDArray[np.int64]
@@ -26,6 +27,8 @@ Mask = npt.NDArray[np.bool_]
 LEFT = 0.9
 # No store is brought below so many rows.
 LEAST_ROWS = 32
+# No feature is as large as this.
+LARGEST_UNIT = 1e39
 
 
 class Memory:
@@ -208,8 +211,11 @@ class Memory:
         for name, values in (
             ("slots", memory.exemplars.slots), ("evicted slots", memory.gone.slots),
         ):  # fmt: skip
-            if len(values) and not (values.min() >= 0 and values.max() < 65_536):
+            if len(values) and not (values.min() >= 0 and values.max() < MOST_SLOTS):
                 raise StateError(f"{name} {values.min()} to {values.max()}: is it damaged?")
-        if (memory.gone.counts <= 0).any() or (memory.exemplars.scale <= 0).any():
+        store = memory.exemplars
+        if (memory.gone.counts <= 0).any() or (store.scale <= 0).any():
             raise StateError("counts or scales below zero: is it damaged?")
+        if max(store.scale.max(initial=0.0), np.abs(store.centre).max(initial=0.0)) > LARGEST_UNIT:
+            raise StateError("units out of all bounds: are they damaged?")
         return memory

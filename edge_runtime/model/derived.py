@@ -29,7 +29,7 @@ from edge_runtime.model.mixing import log_softmax
 from edge_runtime.model.prototypes import Prototypes, by_class
 from edge_runtime.model.reference import N_BITS, DriftProjection, DriftReference
 from edge_runtime.model.score import StrangenessScore, views
-from edge_runtime.records import Answer, Cell
+from edge_runtime.records import MOST_SLOTS, Answer, Cell
 from edge_runtime.state.fields import Field, put_under, restored, under
 
 Matrix = npt.NDArray[np.float32]
@@ -252,8 +252,10 @@ class DerivedModel:
         if (found["units"][1] <= 0).any():
             raise StateError("a scale of zero or below: is it damaged?")
         is_empty = len(found["cell_counts"]) == 0
-        if is_empty or (found["cell_classes"] < 0).any() or (found["cell_counts"] <= 0).any():
-            raise StateError("cells of no class or without labels: is it damaged?")
+        is_odd = ((found["cell_slots"] < 0) | (found["cell_slots"] >= MOST_SLOTS)).any()
+        is_odd |= is_empty or (found["cell_classes"] < 0).any()
+        if is_odd or (found["cell_counts"] <= 0).any():
+            raise StateError("cells of no class or slot, or without labels: is it damaged?")
         cells = Cells(frame.n_dims, pull)
         cells.add(
             found["cell_sums"], found["cell_classes"], found["cell_slots"], found["cell_counts"]

@@ -113,10 +113,10 @@ def fit(store: Exemplars, gone: Statistics, n_classes: int, options: FitOptions)
     Raises
     ------
     ValueError
-        There is no label that is not suspected.
+        There is no label. Those that are suspected count where there is no other.
     """
     trusted = (store.column("is_suspect") == 0) | (store.column("is_confirmed") == 1)
-    index = np.flatnonzero(trusted)
+    index = np.flatnonzero(trusted) if trusted.any() else np.arange(len(store))
     if len(index) == 0:
         raise ValueError("there is no label to learn from")
     rows = _Rows(

@@ -41,6 +41,8 @@ JITTER = 1e-6
 ROOT_JITTER = 1e-4
 # A label of a rare class counts for at most so many of the others.
 MOST_WEIGHT = 10.0
+# Projections, and what is made of them, are far below this: their squares stay in float32's range.
+LARGEST = 1e12
 ROWS_AT_ONCE = 512
 
 
@@ -277,6 +279,9 @@ class KernelHead:
         n_classes = len(found["offset"])
         if (found["targets"] < 0).any() or (found["targets"] >= n_classes).any():
             raise StateError(f"recent labels of other than {n_classes} classes: is it damaged?")
+        for name in ("landmarks", "recent", "fitted", "coefficients", "correction"):
+            if np.abs(found[name]).max(initial=0.0) > LARGEST:
+                raise StateError(f"field {name} is out of all bounds: is it damaged?")
         width, ridge = found["choice"].tolist()
         if not (0 <= width <= 1e6 and 0 < ridge <= 1e6):
             raise StateError(f"kernel of width {width} and ridge {ridge}: is it damaged?")
@@ -317,8 +322,12 @@ def _sums(
 def _certain(moment: Scores, inner: Scores, ridge: float) -> Matrix:
     """See `KernelHead`: a root of ``inner^-1 - ridge * moment^-1``."""
     m = len(inner)
-    stable = inner + ROOT_JITTER * np.trace(inner) / m * np.eye(m)
-    back = np.linalg.inv(np.linalg.cholesky(stable))
+    jitter = ROOT_JITTER * np.trace(inner) / m
+    try:
+        back = np.linalg.inv(np.linalg.cholesky(inner + jitter * np.eye(m)))
+    except np.linalg.LinAlgError:  # landmarks that are very far away: float32 has no more digits
+        values, turn = np.linalg.eigh(inner)
+        back = turn.T / np.sqrt(np.maximum(values, jitter))[:, None]
     shrunk = ridge * np.linalg.inv(back @ moment @ back.T + 1e-9 * np.eye(m))
     left = (1.0 + 1e-6) * np.eye(m) - (shrunk + shrunk.T) / 2
     try:

@@ -48,6 +48,10 @@ class Upkeep:
             recall(self.model, memory.exemplars, i)
         self.model.append(store.raw([i])[0], k, slot)
 
+    def expire(self) -> None:
+        """Have a model made anew: labels have come that say something else than those before."""
+        self._fitted_version = -1
+
     def is_due(self, memory: Memory) -> bool:
         """Whether a model has to be made anew."""
         if self.model is None or memory.version != self._fitted_version:

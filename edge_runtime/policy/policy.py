@@ -14,7 +14,7 @@ The policy sees answers, slots and labels; it holds no feature, no model and no 
                                                                one model does                filling
                                                                labels refute the drift       stable
                                                                labels help nothing           stable
-                                                               there is no room for a slot   stable
+                                                               there is no room for a slot   filling
                                                                nobody answers, or it is over stable
 
 Labels are learned in every state; none is thrown away. A faulty sensor is no evidence of anything.
@@ -32,7 +32,7 @@ import numpy.typing as npt
 from edge_runtime.policy.drift import SceneDriftDetector
 from edge_runtime.policy.requests import LabelRequests
 from edge_runtime.policy.settings import Settings
-from edge_runtime.records import Answer, Event
+from edge_runtime.records import MOST_SLOTS, Answer, Event
 
 State = Literal["learning", "filling", "stable", "asking"]
 Cause = Literal[
@@ -49,7 +49,7 @@ TABLE: Mapping[tuple[State, Cause], State] = {
     ("asking", "adapted"): "filling",
     ("asking", "refuted"): "stable",
     ("asking", "rejected"): "stable",
-    ("asking", "no_room"): "stable",
+    ("asking", "no_room"): "filling",
     ("asking", "over"): "stable",
 }
 
@@ -284,4 +284,6 @@ class Policy:
             raise ValueError(f"state {saved['state']!r}, expected one of {get_args(State)}")
         self.state = saved["state"]
         self.slot = None if saved["slot"] is None else int(saved["slot"])
+        if self.slot is not None and not 0 <= self.slot < MOST_SLOTS:
+            raise ValueError(f"slot {self.slot}, expected 0 to {MOST_SLOTS - 1}")
         self.drift.restore(saved["drift"])

@@ -190,7 +190,7 @@ def test_labels_that_grew_a_slot_count_in_what_it_may_still_cost():
     assert made.requests.labelled == {0: 4, 1: 4}
 
 
-@pytest.mark.parametrize("cause", ["refuted", "rejected", "no_room"])
+@pytest.mark.parametrize("cause", ["refuted", "rejected"])
 def test_a_verdict_that_changes_nothing_starts_the_count_anew(cause):
     made = policy("asking")
     made.on_label(0, 0, True)

@@ -18,7 +18,7 @@ from edge_runtime import EdgeRuntime
 from edge_runtime.state import journal
 from edge_runtime.state.journal import Journal, LostLabels, lost_in
 from tests.domains import domain
-from tests.test_runtime import live, taught
+from tests.runtime.teaching import live, taught
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "labels-v1.journal"
 ROOT = Path(__file__).parents[2]
