@@ -107,12 +107,15 @@ def _make_parts(folder: Path, images: Images, labels: Labels) -> Path:
 
 
 def _write_answers(path: Path, stages: list[Stage]) -> None:
-    """What a person at the cable would know: the label of every sample of the stream."""
+    """What a person at the cable would know: the label of every sample of the stream.
+
+    The samples that the state was learned from have the numbers before.
+    """
     known = np.concatenate([stage.labels[:n] for stage, n in _stretches(stages)])
     with path.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["sample", "label"])
-        rows.writerows(enumerate(known.tolist()))
+        rows.writerows(enumerate(known.tolist(), start=FIRST))
 
 
 class Edgectl:
