@@ -539,31 +539,30 @@ class EdgeRuntime:
         memory, _ = self._open()
         self._save_before_growth()
         new = int(memory.exemplars.column("slots").max(initial=0)) + 1
-        memory.move(self._recent_rows(), new)
-        events = self._tend(sample_id, is_now=True)
-        self._pull_over(int(self._recent_rows().min(initial=0)), host, new)
-        events += self._tend(sample_id, is_now=True)
+        memory.move(self._with_those_before(self._recent_rows(), host), new)
+        events = self._tend(sample_id)
         self._policy.on_verdict("grown", new)
         message = (
-            f"Slot {new} was added for a new domain, with {evidence['labels']} labels: held-out "
-            f"accuracy {evidence['new_slot']:.0%} instead of {evidence['existing']:.0%}."
+            f"Slot {new} was added: {evidence['labels']} labels are a domain of their own. "
+            f"{evidence['nearer']:.0%} of them, held out, are nearer to the others than to slot "
+            f"{host}."
         )
         return [*events, Event("grown", sample_id, message, new, evidence)]
 
-    def _pull_over(self, first: int, host: int, new: int) -> None:
-        """Move labels that came just before the alarm, where they are nearer to the new slot."""
+    def _with_those_before(self, recent: npt.NDArray[np.int64], host: int) -> npt.NDArray[np.int64]:
+        """Rows since a drift, and those just before it that are nearer to them than to the host."""
         memory, upkeep = self._open()
-        store, model = memory.exemplars, upkeep.model
+        store, first = memory.exemplars, int(recent.min())
         rows = np.arange(max(first - BEFORE_ALARM, 0), first)
         rows = rows[store.slots[rows] == host]
-        if model is None or len(rows) == 0:
-            return
-        moving = [
-            i for i in rows.tolist()
-            if model.likelier_slot(store.raw([i]), int(store.labels[i]), (host, new))[0]
-        ]  # fmt: skip
-        if moving:
-            memory.move(np.array(moving), new)
+        if upkeep.model is None or len(rows) == 0:
+            return recent
+        is_nearer = upkeep.model.is_nearer(
+            (store.raw(rows), store.labels[rows].astype(np.int64)),
+            (store.raw(recent), store.labels[recent].astype(np.int64)),
+            host,
+        )
+        return np.concatenate([rows[is_nearer], recent])
 
     def _save_before_growth(self) -> None:
         """Save what can be gone back to; a disk that is full does not keep a slot from growing."""
@@ -820,8 +819,6 @@ class EdgeRuntime:
         """
         with self._lock:
             self._directory = Path(directory)
-            if self._upkeep is not None and self._memory is not None:
-                self._news += self._tend(self._pending.next_id, is_now=True)
             header, arrays = snapshot.take(self)
             kept_for = () if self._before_growth is None else (self._before_growth,)
             self.generation = generations.save(self._directory, header, arrays, kept_for=kept_for)

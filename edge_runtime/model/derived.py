@@ -153,17 +153,22 @@ class DerivedModel:
             total += w[3] * self.adaptor.log_probabilities(centred, log_softmax(gaussian))
         return np.asarray(total)
 
-    def likelier_slot(
-        self, X: npt.NDArray[Any], k: int, slots: tuple[int, int]
+    def is_nearer(
+        self,
+        rows: tuple[npt.NDArray[Any], Indices],
+        others: tuple[npt.NDArray[Any], Indices],
+        slot: int,
     ) -> npt.NDArray[np.bool_]:
-        """Whether rows (n, d) of class k are nearer to the second slot's cell than the first's."""
-        D = self.cells.distances(self.project(X))
-        first, second = (
-            np.flatnonzero((self.cells.classes == k) & (self.cells.slots == s)) for s in slots
-        )
-        if not len(first) or not len(second):
-            return np.zeros(len(X), np.bool_)
-        return np.asarray(D[:, second[0]] < D[:, first[0]])
+        """Whether rows (features, classes) are nearer to others of their class than to a slot's."""
+        U, V = self.project(rows[0]), self.project(others[0])
+        found = np.zeros(len(U), np.bool_)
+        where = self.cells.index
+        for i, k in enumerate(rows[1].tolist()):
+            alike = V[others[1] == k]
+            if len(alike) and (k, slot) in where:
+                there, here = alike.mean(axis=0), self.cells.means[where[k, slot]]
+                found[i] = ((U[i] - there) ** 2).sum() < ((U[i] - here) ** 2).sum()
+        return found
 
     # -- one label --------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from edge_runtime.model.derived import EXPERTS, DerivedModel
 from edge_runtime.model.folds import folds_of, spread
 from edge_runtime.model.frame import MOST_ROWS, Frame, fit_frame, gains
 from edge_runtime.model.kernel import KernelChoice, KernelHead, class_weights
-from edge_runtime.model.mixing import best_temperature, fit_weights, log_softmax
+from edge_runtime.model.mixing import best_temperature, fit_weights, log_softmax, loss_of
 from edge_runtime.model.prototypes import Prototypes, by_class
 from edge_runtime.model.reference import DriftProjection, drift_reference
 from edge_runtime.model.score import MOST_OF_A_CELL, StrangenessScore, views
@@ -48,6 +48,8 @@ NOISE_SHARE, NOISE_LEAST = 0.04, 5
 NOISE_RATIO, NOISE_FLAT, NOISE_LABELS = 10.0, 2.0, 5
 # With fewer held-out labels, weights are those that hold on average.
 LEAST_HELD_OUT = 12
+# Part of the loss of guessing, from which held-out labels have told nothing.
+GUESSED = 0.95
 USUAL_WEIGHTS = {"gaussian": 0.5, "prototypes": 4.0, "kernel": 4.0, "adaptor": 0.0}
 
 
@@ -294,9 +296,14 @@ class _Held:
         """What each of `EXPERTS` counts for in the final model."""
         weights = np.array([USUAL_WEIGHTS[name] for name in EXPERTS])
         if len(self.index) >= LEAST_HELD_OUT and len(np.unique(self.rows.y[self.index])) > 1:
-            found = fit_weights(self.experts, self.rows.y[self.index])
-            weights[:] = 0.0
-            weights[: len(found)] = found
+            y = self.rows.y[self.index]
+            found = fit_weights(self.experts, y)
+            mixed = log_softmax(np.tensordot(found, np.stack(self.experts), 1))
+            # Where a slot holds unlike domains, folds in order of arrival ask for the newest of
+            # them by the others alone: if that says nothing of any expert, it is no guide.
+            if loss_of(mixed, y) < GUESSED * np.log(len(np.unique(self.rows.y))):
+                weights[:] = 0.0
+                weights[: len(found)] = found
         # A Gaussian is never silent: routing and classes that are new lean on it.
         weights[0] = max(weights[0], 1e-3)
         return weights

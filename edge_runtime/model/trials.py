@@ -22,6 +22,8 @@ Scores = npt.NDArray[np.float64]
 # Rows of before that take part, and the folds of the new ones.
 OLD_ROWS, N_FOLDS = 300, 3
 SHRINKAGE = 0.3
+# Labels just before the first one that is tried: it takes some until a drift is noticed.
+DOUBTFUL_ROWS = 40
 # Means of few labels are drawn to those of their class by so many labels at the least.
 LEAST_PULL = 4.0
 
@@ -46,6 +48,10 @@ def try_new_slot(
     is_recent[recent] = True
     trusted = (store.column("is_suspect") == 0) | (store.column("is_confirmed") == 1)
     before = np.flatnonzero(~is_recent & trusted)
+    sure = before[
+        before < int(recent.min()) - DOUBTFUL_ROWS
+    ]  # what came just before may be of both
+    before = sure if len(sure) else before
     before = before[spread(labels[before] * 65_536 + slots[before], OLD_ROWS)]
     host = int(np.bincount(slots[recent]).argmax())
     new = int(slots.max()) + 1

@@ -34,7 +34,7 @@ class Upkeep:
     def __init__(self, options: FitOptions, is_background: bool = False) -> None:
         self.options, self.is_background = options, is_background
         self.model: DerivedModel | None = None
-        self._fitted_version = -1
+        self.fitted_version = -1  # of the memory that the model was fitted to
         self._thread: threading.Thread | None = None
         self._result: tuple[int, int, FittedModel] | Exception | None = None
 
@@ -50,11 +50,11 @@ class Upkeep:
 
     def expire(self) -> None:
         """Have a model made anew: labels have come that say something else than those before."""
-        self._fitted_version = -1
+        self.fitted_version = -1
 
     def is_due(self, memory: Memory) -> bool:
         """Whether a model has to be made anew."""
-        if self.model is None or memory.version != self._fitted_version:
+        if self.model is None or memory.version != self.fitted_version:
             return len(memory.exemplars) > 0
         appended = self.model.n_appended
         return appended > GROWTH * self.model.n_fitted or appended >= MOST_APPENDED
@@ -114,16 +114,16 @@ class Upkeep:
 
     def _take(self, memory: Memory, version: int, n: int, fitted: FittedModel) -> FittedModel:
         """Swap a fit in, and append what came since."""
-        self.model, self._fitted_version = fitted.model, version
+        self.model, self.fitted_version = fitted.model, version
         store = memory.exemplars
         for i in range(n, len(store)):
             k, slot = int(store.labels[i]), int(store.slots[i])
             self.model.append(store.raw([i])[0], k, slot)
         return fitted
 
-    def restore(self, model: DerivedModel | None, memory: Memory) -> None:
-        """Go on with a model that was saved."""
-        self.model, self._fitted_version = model, memory.version
+    def restore(self, model: DerivedModel | None, fitted_version: int) -> None:
+        """Go on with a model that was saved, of this version of the memory."""
+        self.model, self.fitted_version = model, fitted_version
 
     def forget(self) -> None:
         """Throw away what a thread is making: the memory has become another one."""
@@ -133,5 +133,5 @@ class Upkeep:
     def __getstate__(self) -> dict[str, Any]:
         """All but the thread: what it is making will be made again."""
         self.wait()
-        version = self._fitted_version if self._thread is None else -1
-        return {**self.__dict__, "_thread": None, "_result": None, "_fitted_version": version}
+        version = self.fitted_version if self._thread is None else -1
+        return {**self.__dict__, "_thread": None, "_result": None, "fitted_version": version}

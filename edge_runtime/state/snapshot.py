@@ -51,6 +51,7 @@ def take(runtime: EdgeRuntime) -> tuple[dict[str, Any], Arrays]:
         "next_id": runtime._pending.next_id,
         "policy": runtime._policy.to_state(),
         "before_growth": runtime._before_growth,
+        "fitted_version": -1 if runtime._upkeep is None else runtime._upkeep.fitted_version,
         "memory_version": 0 if runtime._memory is None else runtime._memory.version,
     }
     return header, arrays
@@ -126,7 +127,7 @@ def _restored(
             seed = runtime.options["random_state"]
             model = DerivedModel.from_state(learned, n_features, seed)
             model.check_classes(len(runtime.classes))
-            upkeep.restore(model, memory)
+            upkeep.restore(model, int(header["fitted_version"]))
     runtime._sensor.restore(under("sensor", arrays))
     runtime._counters = {name: int(header["counters"][name]) for name in runtime._counters}
     if not 0 <= int(header["next_id"]) <= MAX_ID:
