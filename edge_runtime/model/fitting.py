@@ -45,7 +45,7 @@ HELD_OUT = 800
 NOISE_SHARE, NOISE_LEAST = 0.04, 5
 # A label is then suspected where another is so many times as likely, and it is itself no likelier
 # than so many times what most other labels are. Classes of few labels are not judged.
-NOISE_RATIO, NOISE_FLAT, NOISE_LABELS = 10.0, 2.0, 5
+NOISE_RATIO, NOISE_FLAT, NOISE_LABELS = 10.0, 2.0, 10
 # With fewer held-out labels, weights are those that hold on average.
 LEAST_HELD_OUT = 12
 # Part of the loss of guessing, from which held-out labels have told nothing.
