@@ -36,6 +36,9 @@ TAP_FLOOR = 0.3
 RAW_WIDTH = 24
 OVERSAMPLING = 16
 TINY = 1e-12
+# What is outside of all projections is a difference of two lengths: less than this part of one
+# is rounding, another on every machine, and no view of anything.
+LEAST_OUTSIDE = 1e-4
 # With numbers up to these, no projection of whatever sample leaves float32's range.
 LARGEST = {"gain": 1e3, "centre": 1e8, "directions": 1e3, "stretch": 1e9, "projection": 1e20}
 
@@ -133,7 +136,7 @@ class Frame:
         inside = U @ self.unproject
         total = np.einsum("ij,ij->i", centred, centred, dtype=np.float64)
         rest = total - np.einsum("ij,ij->i", inside, inside, dtype=np.float64)
-        return np.asarray(np.maximum(rest, 0.0))
+        return np.asarray(np.where(rest > LEAST_OUTSIDE * total, rest, 0.0))
 
     @property
     def n_dims(self) -> int:

@@ -61,7 +61,8 @@ class StrangenessScore:
         self.means = found.mean(axis=0) if len(found) else np.zeros(N_VIEWS)
         deviations = found.std(axis=0) if len(found) > 1 else np.zeros(N_VIEWS)
         says = deviations > 1e-6
-        self.weights = np.where(says, 1 / np.where(says, deviations, 1), 0.0)
+        # A view that never varied has a unit of its own: it speaks as soon as it does.
+        self.weights = np.where(says, 1 / np.where(says, deviations, 1), float(len(found) > 1))
         self.scores, self.classes, self.slots = self.of(found), classes, slots
         self._sort()
 

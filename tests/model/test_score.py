@@ -39,11 +39,15 @@ def test_every_view_counts_alike():
     np.testing.assert_allclose(score.of(np.full((1, 3), 7.0) + shifts) - base, 1, rtol=0.2)
 
 
-def test_a_view_that_never_varies_says_nothing():
+def test_a_view_that_never_varied_says_nothing_until_it_does():
     found, classes, slots = held_out()
+    others = StrangenessScore(found[:, [0, 1, 1]], classes, slots)
     found[:, 2] = 3.0
     score = StrangenessScore(found, classes, slots)
-    np.testing.assert_array_equal(score.of(found + np.array([0, 0, 100])), score.of(found))
+    two_views = others.of(found[:, [0, 1, 1]]) - others.of(found[:, [1, 1, 1]] * [0, 0, 1])
+    assert np.ptp(score.of(found) - two_views) < 40
+    moved = score.of(found + np.array([0, 0, 10]))
+    np.testing.assert_allclose(moved - score.of(found), 10)
 
 
 def test_a_slot_of_few_held_out_samples_is_ranked_among_all():

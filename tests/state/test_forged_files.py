@@ -1,4 +1,4 @@
-"""Forged files whose digest is right: loading one raises StateError, or what is loaded can be used."""
+"""Forged files whose digest is right: refused with a StateError, or what is loaded lives on."""
 
 from __future__ import annotations
 
@@ -73,8 +73,7 @@ def check(directory, header, arrays):
         warnings.simplefilter("ignore")
         try:
             runtime = EdgeRuntime.load(directory)
-        except StateError as error:
-            assert len(str(error)) > 10
+        except StateError:
             return
         try:
             ids = [runtime.step(x, 1.0).sample_id for x in X]
@@ -105,14 +104,19 @@ def test_every_value_of_the_header_may_be_missing(state, tmp_path):
         check(tmp_path, changed(header, path, KeyError), arrays)
 
 
-@pytest.mark.parametrize("part", ["settings", "options", "counters", "policy", "others"])
-def test_every_value_of_the_header_may_be_of_another_kind(state, tmp_path, part):
+def test_every_value_of_the_header_may_be_of_another_kind(state, tmp_path):
     header, arrays = state
-    parts = ("settings", "options", "counters", "policy")
+    for i, path in enumerate(places(header)):
+        for value in VALUES[i % 5 :: 5]:
+            check(tmp_path, changed(header, path, value), arrays)
+
+
+@pytest.mark.slow
+def test_every_value_of_the_header_may_be_of_any_other_kind(state, tmp_path):
+    header, arrays = state
     for path in places(header):
-        if (path[0] if path[0] in parts else "others") == part:
-            for value in VALUES:
-                check(tmp_path, changed(header, path, value), arrays)
+        for value in VALUES:
+            check(tmp_path, changed(header, path, value), arrays)
 
 
 def test_every_array_may_be_missing_or_empty(state, tmp_path):
@@ -128,10 +132,7 @@ def test_every_part_may_be_missing_as_a_whole(state, tmp_path):
         check(tmp_path, header, {k: v for k, v in arrays.items() if not k.startswith(part)})
 
 
-@pytest.mark.filterwarnings("ignore:.*complex.*")
-@settings(max_examples=150)
-@given(data=st.data())
-def test_any_changes_of_arrays_are_refused_or_harmless(tmp_path_factory, data):
+def forged_at_random(tmp_path_factory, data):
     directory = tmp_path_factory.mktemp("forged")
     header, arrays = saved(tmp_path_factory.getbasetemp() / "kept")
     arrays = dict(arrays)
@@ -142,6 +143,21 @@ def test_any_changes_of_arrays_are_refused_or_harmless(tmp_path_factory, data):
             found = damage(arrays[name], *args)
         arrays[name] = found if found.dtype.kind in "fiu" else arrays[name]
     check(directory, header, arrays)
+
+
+@pytest.mark.filterwarnings("ignore:.*complex.*")
+@settings(max_examples=40)
+@given(data=st.data())
+def test_any_changes_of_arrays_are_refused_or_harmless(tmp_path_factory, data):
+    forged_at_random(tmp_path_factory, data)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*complex.*")
+@settings(max_examples=1000)
+@given(data=st.data())
+def test_any_of_many_changes_of_arrays_are_refused_or_harmless(tmp_path_factory, data):
+    forged_at_random(tmp_path_factory, data)
 
 
 def test_a_forged_generation_costs_what_came_since_the_one_before_and_no_more(state, tmp_path):

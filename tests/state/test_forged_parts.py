@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from functools import cache
 
@@ -94,10 +95,8 @@ def check(use, arrays):
     """It is refused with a StateError, or serves; numbers out of all bounds may overflow."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        try:
+        with contextlib.suppress(StateError):
             use(arrays)
-        except StateError as error:
-            assert len(str(error)) > 10
 
 
 def reshaped(array, how):
@@ -111,9 +110,9 @@ def reshaped(array, how):
         return array.reshape(-1)
     if how == "deeper":
         return array[..., None]
-    if how == "scalar":
-        return np.zeros((), array.dtype)
-    return array[..., :-1]  # narrower
+    if how == "narrower" and array.ndim:
+        return array[..., :-1]
+    return np.zeros((), array.dtype)
 
 
 def with_value(array, place, value):
@@ -160,7 +159,7 @@ def test_a_missing_field_is_refused_by_name(part):
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.filterwarnings("ignore:.*complex.*")
-@settings(max_examples=250)
+@settings(max_examples=120)
 @given(data=st.data())
 def test_a_changed_field_is_refused_or_serves(part, data):
     state, use = PARTS[part]
