@@ -451,6 +451,16 @@ class EdgeRuntime:
             events += self._on_fitted(fitted, sample_id)
         return events
 
+    def finish_fit(self) -> list[Event]:
+        """Wait for a fit that is due or under way, and answer by it; returns what came of it.
+
+        Only with `background=True` is there anything to wait for.
+        """
+        with self._lock:
+            if self._memory is None:
+                return []
+            return self._tend(self._pending.next_id, is_now=True)
+
     def _on_fitted(self, fitted: FittedModel, sample_id: int) -> list[Event]:
         memory, _ = self._open()
         self._policy.on_fitted(len(fitted.model.score), fitted.model.reference.chances)

@@ -18,9 +18,9 @@ def main() -> tuple[float, float, float]:
     rng = np.random.default_rng(0)
     old = rng.permutation(np.flatnonzero(y < 8))
     new = rng.permutation(np.flatnonzero(y >= 8))
-    first, stream_old, test_old = old[:700], old[700:1000], old[1000:]
-    stream = rng.permutation(np.concatenate([stream_old, new[:150]]))
-    test_new = new[150:]
+    first, stream_old, test_old = old[:700], old[700:900], old[900:]
+    stream = rng.permutation(np.concatenate([stream_old, new[:230]]))
+    test_new = new[230:]
 
     runtime = EdgeRuntime()
     runtime.learn_many(X[first], y[first])

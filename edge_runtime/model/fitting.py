@@ -152,7 +152,9 @@ def recall(model: DerivedModel, store: Exemplars, n_rows: int) -> None:
         U[some] = model.project(store.raw(learned[some]))
     labels = store.column("labels").astype(np.int64)
     y, since = labels[learned], np.arange(n_fitted, n_rows)
-    weights = class_weights(y, model.kernel.n_classes)
+    keys = y * 65_536 + store.column("slots")[learned].astype(np.int64)
+    _, cells = np.unique(keys, return_inverse=True)
+    weights = class_weights(cells, int(cells.max(initial=-1)) + 1)
     model.kernel.recall(U, y, weights, model.project(store.raw(since)), labels[since])
 
 
@@ -333,7 +335,7 @@ def _kernel_head(
     is_growing: bool = False,
 ) -> KernelHead:
     landmarks = spread(rows.cells[part], options.most_landmarks)[: options.most_landmarks]
-    weights = class_weights(rows.y[part], rows.n_classes)
+    weights = class_weights(rows.cells[part], len(rows.cell_classes))
     return KernelHead.fit(
         choice, U, rows.y[part], weights, rows.n_classes, landmarks, is_growing=is_growing
     )

@@ -97,7 +97,7 @@ def kernel(width: float, A: Matrix, B: Matrix) -> Matrix:
 
 
 def class_weights(y: Indices, n_classes: int) -> npt.NDArray[np.float64]:
-    """Weights (n,) of rows: the inverse of their class's count, 1 on average."""
+    """Weights (n,) of rows: the inverse of the count of their class, or cell, 1 on average."""
     weights = 1.0 / np.bincount(y, minlength=n_classes)[y]
     return np.asarray(weights / weights.mean())
 

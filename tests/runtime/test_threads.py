@@ -130,6 +130,7 @@ def test_what_was_learned_beside_the_answers_is_the_same_in_the_end(tmp_path):
         sample_id = runtime.step(X[0] + 1).sample_id
         runtime.learn(sample_id, 0)
         runtime.forget(sample_id)  # a fit of all labels
+        runtime.finish_fit()
         runtime.save(tmp_path)
     assert_same_answers(beside, at_once)
 
@@ -137,8 +138,9 @@ def test_what_was_learned_beside_the_answers_is_the_same_in_the_end(tmp_path):
 def test_a_whole_story_beside_the_answers():
     runtime = in_background(300)
     live(runtime, 0, 60, 2)
-    live(runtime, 1, 300, 3)
-    runtime.step(domain(1, 1, 4)[0][0])
+    for seed in range(3, 9):  # with time for fits, as streams of sensors leave it
+        live(runtime, 1, 50, seed)
+        runtime.finish_fit()
     assert accuracy(runtime, 1) > 0.9
     assert accuracy(runtime, 0) > 0.9
 
