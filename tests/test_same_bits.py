@@ -19,15 +19,16 @@ import numpy as np
 import pytest
 
 from adaptors.quantised import QuantisedLayer
-from edge_runtime import EdgeRuntime
+from edge_runtime import EdgeRuntime, Settings
 from hdc import hypervector as hv
 from hdc.encoder import HypervectorEncoder
 from hdc.memory import circular_codebook, level_codebook, ngrams
-from tests.domains import domain
+from tests.domains import N_CLASSES, domain
 
 GOLDEN = Path(__file__).parent / "golden" / "same-bits.json"
-# Ten times the largest difference seen between the machines, rounded up.
-TOLERANCE = 1e-4
+# Of score, p-value and probabilities: several times the largest difference seen between kernels of
+# a BLAS, where one bit of a hypervector in a thousand may differ.
+TOLERANCES = 0.2, 0.1, 1e-3
 
 
 def digest(*arrays):
@@ -74,15 +75,16 @@ def named(event):
 def replay():
     """A stream through three domains, with every label that is requested: decisions and scores.
 
-    A flag is o for out of distribution, r for a label request, b for both.
+    A flag is o for out of distribution, r for a label request, b for both. Seeds are such that no
+    p-value is near the rate of false alarms: there, one bit would decide.
     """
-    runtime = EdgeRuntime(n_dims=2048)
-    X, y = domain(0, 120, 0)
+    runtime = EdgeRuntime(n_dims=2048, adaptor=16)
+    X, y = domain(0, 400, 0)
     runtime.learn_many(X, y.tolist())
     labels = slots = flags = ""
     events, scores = [], []
-    for number, seed in ((0, 2), (1, 3), (0, 4)):
-        for x, truth in zip(*domain(number, 100, seed), strict=True):
+    for number, n, seed in ((0, 100, 2), (1, 60, 3), (0, 60, 4)):
+        for x, truth in zip(*domain(number, n, seed), strict=True):
             prediction = runtime.step(x)
             labels += str(prediction.label)
             slots += str(prediction.slot)
@@ -107,10 +109,17 @@ def test_quantised_weights_have_the_same_bits_everywhere(golden):
     assert quantised() == golden["quantised"]
 
 
-def test_a_replayed_stream_takes_the_same_decisions_everywhere(golden):
-    decisions, scores = replay()
+def check(golden, decisions, scores):
     assert decisions == golden["decisions"]
-    np.testing.assert_allclose(scores, golden["scores"], rtol=0, atol=TOLERANCE)
+    expected = np.array(golden["scores"])
+    assert np.abs(expected[:, 1] - Settings().false_alarm_rate).min() > 0.01
+    of_score, of_p, of_probability = TOLERANCES
+    most = np.array([of_score, of_p, *[of_probability] * N_CLASSES])
+    assert (np.abs(np.array(scores) - expected) <= most).all()
+
+
+def test_a_replayed_stream_takes_the_same_decisions_everywhere(golden):
+    check(golden, *replay())
 
 
 @pytest.mark.slow
@@ -125,9 +134,7 @@ def test_other_kernels_of_the_blas_take_the_same_decisions(golden, kernels):
     printed = subprocess.run(
         [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
     ).stdout
-    decisions, scores = json.loads(printed)
-    assert decisions == golden["decisions"]
-    np.testing.assert_allclose(scores, golden["scores"], rtol=0, atol=TOLERANCE)
+    check(golden, *json.loads(printed))
 
 
 def record():
@@ -137,7 +144,7 @@ def record():
         "hypervectors": hypervectors(),
         "quantised": quantised(),
         "decisions": decisions,
-        "scores": scores.round(7).tolist(),
+        "scores": scores.round(5).tolist(),
     }
     GOLDEN.write_text(json.dumps(rows) + "\n")
 
