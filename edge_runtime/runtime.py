@@ -329,6 +329,8 @@ class EdgeRuntime:
             if known < 0:
                 sample = self._pending.get(sample_id)
                 self._check_fits(len(classes))
+            if known >= 0 and memory.is_settled(known, k):
+                return []  # said before: nothing to correct, nothing to save
             self._note(sample_id)
             self.classes = classes
             self._has_unsaved = True
@@ -764,6 +766,11 @@ class EdgeRuntime:
         return [(int(store.samples[i]), self.classes[int(store.labels[i])]) for i in rows.tolist()]
 
     # -- sizes ------------------------------------------------------------------------------
+
+    @property
+    def has_unsaved(self) -> bool:
+        """Whether anything was learned or edited since the last save."""
+        return self._has_unsaved
 
     @property
     def n_bytes(self) -> int:

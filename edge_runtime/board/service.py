@@ -140,7 +140,7 @@ class RuntimeService:
             self._settled.append(sample)
             for event in events:
                 self._note(event)
-        if accepted:
+        if accepted and self._runtime.has_unsaved:
             self._plan.changed(now_s)
         return {"accepted": accepted, "refused": refused}
 

@@ -63,6 +63,12 @@ class Memory:
         self.exemplars.is_confirmed[index], self.exemplars.is_suspect[index] = 1, 0
         self.version += 1
 
+    def is_settled(self, index: int, k: int) -> bool:
+        """Whether a row has this label already, and nobody doubts it."""
+        store = self.exemplars
+        doubted = store.is_suspect[index] == 1 and store.is_confirmed[index] == 0
+        return int(store.labels[index]) == k and not doubted
+
     def remove(self, mask: Mask) -> None:
         """Forget the rows of a mask (n,)."""
         self.exemplars.keep(~mask)
