@@ -17,13 +17,14 @@ PYTEST := -m pytest -n $(WORKERS) --dist worksteal
 QUICK := -m "not slow" -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nojit test-legacy test-pythons test-arm test-arm-short test-board test-install deb check fix bench clean
+.PHONY: help demo test test-nojit test-legacy test-pythons test-arm test-arm-short test-board test-install test-long deb check fix bench clean
 
 help:
 	@echo "make demo    the whole learning job on real images, no hardware (a few minutes)"
 	@echo "make test    every test, in three environments"
 	@echo "make test-arm    the core suite on emulated ARM, 64 and 32 bits; ARM=armhf for one of them"
 	@echo "make test-board  a whole emulated board: push, trial, drift, undo, revert, hard kills"
+	@echo "make test-long   random lives of the learner, two million steps: hours; goes on where it was stopped"
 	@echo "make test-pythons   the quick suite under every other Python from 3.10 to 3.13 that is found"
 	@echo "make test-install   pip and .deb in a clean Debian; ARCH=arm64: root, debootstrap, a mirror"
 	@echo "make deb     Debian packages in dist/; BACKEND=litert ARCH=arm64 for an inference library"
@@ -79,6 +80,10 @@ test-arm-short: $(VENV)/.test
 
 test-board: $(VENV)/.test
 	EDGE_RUNTIME_BOARD=1 $(BIN)/python -m pytest tests/arm/test_machine.py -v -s
+
+# Stops at the first life that breaks and names its seed; .cache/endurance.json says how far it is.
+test-long: $(VENV)/.test
+	$(BIN)/python -m tests.runtime.endurance
 
 # Each supported Python but the usual one, on the PATH or among pyenv's: an environment and the quick
 # suite. Those that are not found are named.

@@ -56,7 +56,7 @@ class World:
     def sample(self) -> tuple[np.ndarray, int, int]:
         """Features, class, and number of the scene."""
         rng = self.rng
-        if rng.random() < 0.003:
+        if rng.random() < 0.008:
             self.number = int(rng.integers(len(self.domains)))
         if rng.random() < 0.002:
             self.pace = rng.normal(size=self.d) * rng.choice([0.0, 0.003, 0.03])

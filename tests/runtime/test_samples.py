@@ -123,8 +123,12 @@ def test_constant_channels_are_no_trouble():
     fresh[:, 5], fresh[:, 6] = 0.0, 1e7
     found = runtime.peek_many(fresh)
     assert np.mean([p.label == k for p, k in zip(found, truth, strict=True)]) > 0.95
+    before = np.mean([p.is_ood for p in found])
     fresh[:, 5] = 3.0  # it begins to move
-    assert all(np.isfinite(p.ood_score) for p in runtime.peek_many(fresh))
+    moved = runtime.peek_many(fresh)
+    assert all(np.isfinite(p.ood_score) for p in moved)
+    assert before < 0.2
+    assert np.mean([p.is_ood for p in moved]) > 0.9
 
 
 @pytest.mark.parametrize(

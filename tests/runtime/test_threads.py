@@ -107,6 +107,15 @@ def test_labels_that_come_while_a_fit_is_running_are_not_lost(slow_fits):
     assert runtime.status()["exemplars"] == 170
 
 
+def test_a_fit_can_be_waited_for():
+    runtime = in_background()
+    X, y = domain(0, 60, 1)
+    learn_all(runtime, X, y.tolist())
+    runtime.finish_fit()
+    assert runtime.slots[0].n_held_out > 100
+    assert EdgeRuntime(**SMALL).finish_fit() == []
+
+
 def test_edits_while_a_fit_is_running_hold(slow_fits):
     may_go, has_begun = slow_fits
     runtime = in_background()
