@@ -39,7 +39,7 @@ def full(n=1500, budget=BUDGET):
     return runtime, runtime.learn_many(X, y.tolist())
 
 
-@pytest.mark.parametrize("budget", [BUDGET, 2 * BUDGET, 8 * BUDGET])
+@pytest.mark.parametrize("budget", [BUDGET, pytest.param(8 * BUDGET, marks=pytest.mark.slow)])
 def test_the_budget_is_kept_by_a_large_batch(budget):
     runtime, _ = full(3000, budget)
     assert runtime.n_bytes <= budget

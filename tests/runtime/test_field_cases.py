@@ -32,12 +32,22 @@ def digits():
 # -- units -----------------------------------------------------------------------------------
 
 
+UNITS = {
+    "gas in ohm": (20e3, 5_654_450),
+    "seconds since 1970": (60, 1.7e9),
+    "standardised": (1, 0),
+    "pressure in Pa": (5, 100_347),
+    "24-bit counts": (3e3, 8e6),
+}
+QUICK_UNITS = ("gas in ohm", "seconds since 1970")
+
+
 @pytest.mark.parametrize(
-    ("scale", "offset"),
-    [(1, 0), (5, 100_347), (20e3, 5_654_450), (60, 1.7e9), (3e3, 8e6)],
-    ids=["standardised", "pressure in Pa", "gas in ohm", "seconds since 1970", "24-bit counts"],
+    "name",
+    [pytest.param(n, marks=() if n in QUICK_UNITS else pytest.mark.slow) for n in UNITS],
 )
-def test_measures_in_the_units_of_sensors_are_learned_one_by_one(scale, offset):
+def test_measures_in_the_units_of_sensors_are_learned_one_by_one(name):
+    scale, offset = UNITS[name]
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 350)
     X = offset + scale * (rng.normal(size=(350, 6)) + 3 * np.eye(6)[y])
