@@ -113,11 +113,15 @@ def test_a_class_of_which_only_sums_are_left_is_answered():
     assert accuracy(model, fresh[truth == 2], truth[truth == 2]) > 0.25
 
 
-def test_nothing_that_is_trusted_is_nothing_to_learn_from():
+def test_nothing_is_nothing_to_learn_from():
+    with pytest.raises(ValueError, match="no label"):
+        fitted(Memory(3), 1)
+
+
+def test_where_all_labels_are_suspected_they_are_all_there_is():
     memory = remembered(*domain(0, 10, 0))
     memory.suspect(np.arange(10), np.arange(10))
-    with pytest.raises(ValueError, match="no label"):
-        fitted(memory)
+    assert fitted(memory).model.n_fitted == 10
 
 
 def test_equal_stores_give_equal_models_bit_for_bit():
