@@ -232,10 +232,10 @@ def test_a_domain_without_one_class_that_then_moves_slowly_is_lived_through(seed
 @pytest.mark.parametrize(
     "present",
     [
-        # Turned threes and nines: 0.66 to 0.85 with the ten labels of each that a drift may cost.
+        # Turned threes and nines: 0.66 to 0.85; logistic regression has 0.87 on the same labels.
         pytest.param(
             (3, 9),
-            marks=[pytest.mark.slow, pytest.mark.xfail(reason="18 labels are few", strict=False)],
+            marks=[pytest.mark.slow, pytest.mark.xfail(reason="behind its peers", strict=False)],
         ),
         *(pytest.param(p, marks=pytest.mark.slow) for p in ((0, 1), (2, 5, 7))),
     ],
