@@ -8,6 +8,8 @@ Source: M. Welling, "Herding dynamical weights to learn", 2009; S.-A. Rebuffi et
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -42,7 +44,7 @@ def herded(Z: Matrix, n: int) -> Indices:
     return np.array(chosen, np.int64)
 
 
-def rows_to_keep(cells: Indices, units_of: object, n_most: int) -> Mask:
+def rows_to_keep(cells: Indices, units_of: Callable[[Indices], Matrix], n_most: int) -> Mask:
     """Mask (n,) of at most `n_most` rows that stay.
 
     Parameters
@@ -50,7 +52,6 @@ def rows_to_keep(cells: Indices, units_of: object, n_most: int) -> Mask:
     cells : (n,) cell of each row.
     units_of : a function from indices to rows in units of the store.
     """
-    assert callable(units_of)
     keep = np.ones(len(cells), np.bool_)
     names, counts = np.unique(cells, return_counts=True)
     allowed = _levelled(counts, n_most)
