@@ -29,7 +29,7 @@ from edge_runtime.errors import (
 )
 from edge_runtime.inputs.features import FeatureReader, Matrix
 from edge_runtime.inputs.sensors import SensorWatch
-from edge_runtime.memory.classes import indices_of, plain_label
+from edge_runtime.memory.classes import counts_of, indices_of, plain_label
 from edge_runtime.memory.memory import Memory
 from edge_runtime.memory.pending import PendingSample, PendingSamples
 from edge_runtime.model.derived import DerivedModel
@@ -512,7 +512,7 @@ class EdgeRuntime:
             policy.on_trial()
             return self._tend(sample_id)
         evidence = {**case._asdict(), "labels": case.n_labels}
-        host = int(np.bincount(store.slots[recent]).argmax())
+        host = int(counts_of(store.slots[recent]).argmax())
         if verdict != "grown":
             policy.on_verdict(verdict, host)
             said = self._verdict_event(verdict, sample_id, host, evidence)

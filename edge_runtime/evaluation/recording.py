@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from edge_runtime.errors import StreamError
 from edge_runtime.evaluation.checkpoints import MAX_CHECKPOINTS, Checkpoint, from_plain
+from edge_runtime.memory.classes import counts_of
 from edge_runtime.records import EVENT_KINDS, Event, Label
 
 KIND, VERSION = "edge-runtime run", 3
@@ -115,7 +116,7 @@ class Run:
     def labels_used(self, domain: str | None = None) -> LabelUse:
         """Labels that the runtime learned."""
         labels = self.true_class[self.is_learned & self._rows_of(domain)].astype(np.intp)
-        counts = np.bincount(labels, minlength=1)
+        counts = counts_of(labels, 1)
         return LabelUse(int(counts.sum()), int(counts.max()))
 
     def detection_delays(self) -> list[Change]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edge_runtime.memory.classes import counts_of
 from edge_runtime.memory.exemplars import Exemplars
 from edge_runtime.memory.statistics import Statistics
 from edge_runtime.model import kernel as kernels
@@ -161,7 +162,7 @@ def recall(model: DerivedModel, store: Exemplars, n_rows: int) -> None:
 def _cells_of(U: Matrix, rows: _Rows, part: Indices, pull: float) -> Cells:
     cells = Cells(U.shape[1], pull)
     sums = np.eye(len(rows.cell_classes), dtype=np.float32)[rows.cells[part]].T @ U
-    counts = np.bincount(rows.cells[part], minlength=len(sums))
+    counts = counts_of(rows.cells[part], len(sums))
     there = counts > 0
     cells.add(sums[there], rows.cell_classes[there], rows.cell_slots[there], counts[there])
     return cells
@@ -430,7 +431,7 @@ def _suspects(
         return judged, judged
     y = store.column("labels")[judged].astype(np.int64)
     is_open = store.column("is_confirmed")[judged] == 0
-    is_open &= np.bincount(rows.y, minlength=n_classes)[y] >= NOISE_LABELS
+    is_open &= counts_of(rows.y, n_classes)[y] >= NOISE_LABELS
     return judged[_unlikely(np.concatenate(P), y) & is_open], judged
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import StateError
+from edge_runtime.memory.classes import counts_of
 from edge_runtime.state.fields import Field, arrays_of, restored
 
 Matrix = npt.NDArray[np.float32]
@@ -172,7 +173,7 @@ def fit_frame(Z: Matrix, cells: Indices, gain: Matrix, shrinkage: float, seed: i
     """
     A = np.asarray(Z * gain, np.float32)
     n, d = A.shape
-    counts = np.bincount(cells).astype(np.float64)
+    counts = counts_of(cells).astype(np.float64)
     means = np.stack([A[cells == cell].mean(axis=0) for cell in range(len(counts))])
     centre = means.mean(axis=0)
     A -= centre

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import StateError
+from edge_runtime.memory.classes import counts_of
 from edge_runtime.model.mixing import best_temperature
 from edge_runtime.state.fields import Field, restored
 
@@ -98,7 +99,7 @@ def kernel(width: float, A: Matrix, B: Matrix) -> Matrix:
 
 def class_weights(y: Indices, n_classes: int) -> npt.NDArray[np.float64]:
     """Weights (n,) of rows: the inverse of the count of their class, or cell, 1 on average."""
-    weights = 1.0 / np.bincount(y, minlength=n_classes)[y]
+    weights = 1.0 / counts_of(y, n_classes)[y]
     return np.asarray(weights / weights.mean())
 
 
@@ -163,7 +164,7 @@ class KernelHead:
         moment += choice.ridge * inner
         coefficients = _solved(moment, right)
         certain = _certain(moment, inner, choice.ridge) if is_growing else None
-        counts = np.bincount(y, minlength=n_classes).astype(np.float64)
+        counts = counts_of(y, n_classes).astype(np.float64)
         return cls(choice, L, coefficients, offset.astype(np.float32), certain, counts)
 
     def recall(
@@ -183,7 +184,7 @@ class KernelHead:
         moment, _ = _sums(self.choice, U, y, weights, self.n_classes, self.landmarks)
         inner = kernel(self.choice.width, self.landmarks, self.landmarks).astype(np.float64)
         self._certain = _certain(moment + self.choice.ridge * inner, inner, self.choice.ridge)
-        self._counts = np.bincount(y, minlength=self.n_classes).astype(np.float64)
+        self._counts = counts_of(y, self.n_classes).astype(np.float64)
         self._forget_recent()
         for u, k in zip(recent, targets.tolist(), strict=True):
             self._take(u, k)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from edge_runtime.memory.classes import counts_of
 from edge_runtime.memory.exemplars import Exemplars
 from edge_runtime.model.cells import Cells
 from edge_runtime.model.derived import DerivedModel
@@ -53,7 +54,7 @@ def try_new_slot(
     ]  # what came just before may be of both
     before = sure if len(sure) else before
     before = before[spread(labels[before] * 65_536 + slots[before], OLD_ROWS)]
-    host = int(np.bincount(slots[recent]).argmax())
+    host = int(counts_of(slots[recent]).argmax())
     new = int(slots.max()) + 1
     gain = gains(store.scale, taps)
     folds = folds_of(labels[recent], store.column("scenes")[recent], N_FOLDS)
