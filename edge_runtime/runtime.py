@@ -34,7 +34,7 @@ from edge_runtime.memory.memory import Memory
 from edge_runtime.memory.pending import PendingSample, PendingSamples
 from edge_runtime.model.derived import DerivedModel
 from edge_runtime.model.fitting import FitOptions, FittedModel
-from edge_runtime.model.kernel import landmarks_within
+from edge_runtime.model.room import least_bytes
 from edge_runtime.model.upkeep import Upkeep
 from edge_runtime.policy.policy import Policy
 from edge_runtime.policy.settings import Settings
@@ -143,7 +143,7 @@ class EdgeRuntime:
         """Memory and models, once the width of a sample is known."""
         if self._memory is None or self._upkeep is None:
             n_features = self._reader.n_features
-            needed = self._least_bytes(n_features)
+            needed = self._least_bytes(1, 1)
             if needed > self.options["budget_bytes"]:
                 raise BudgetError(
                     f"{n_features} features need {needed} bytes, but budget_bytes is "
@@ -159,13 +159,14 @@ class EdgeRuntime:
             n_dims=self.options["n_dims"],
             hidden=self.options["adaptor"] or 0,
             seed=self.options["random_state"],
-            most_landmarks=landmarks_within(self.options["budget_bytes"]),
+            budget_bytes=self.options["budget_bytes"],
         )
 
-    def _least_bytes(self, n_features: int) -> int:
-        """Bytes without which nothing can be learned: what waits, and a few rows and directions."""
-        waiting = 8 * n_features * self.options["pending_samples"]
-        return int(waiting + n_features * 4 * 64 + self.options["n_dims"] * 8)
+    def _least_bytes(self, n_cells: int, n_classes: int) -> int:
+        """Bytes without which nothing can be learned of so many cells of class and slot."""
+        d = self._reader.n_features
+        waiting: int = 8 * d * self.options["pending_samples"]
+        return waiting + least_bytes(d, n_cells, self.options["n_dims"], n_classes)
 
     @property
     def taps(self) -> Mapping[str, int]:
@@ -429,14 +430,20 @@ class EdgeRuntime:
         evidence = {"labels": len(memory), "accuracy": accuracy}
         return Event("grown", sample_id, message, 0, evidence)
 
-    def _check_fits(self, n_classes: int) -> None:
+    @property
+    def _n_cells(self) -> int:
+        """Cells of class and slot, at the least those of one slot."""
+        known = 0 if self._model is None else len(self._model.cells.classes)
+        return max(known, len(self.classes))
+
+    def _check_fits(self, n_classes: int, n_more: int = 1) -> None:
         """Refuse a class that there is no room for, even if all rows had to go."""
-        d = self._reader.n_features
-        needed = self._least_bytes(d) + n_classes * (8 * d + self.options["n_dims"] // 8)
+        n_new = max(n_classes - len(self.classes), n_more)
+        needed = self._least_bytes(self._n_cells + n_new, n_classes)
         if needed > self.options["budget_bytes"]:
             raise BudgetError(
-                f"{n_classes} classes of {d} features need {needed} bytes, but budget_bytes is "
-                f"{self.options['budget_bytes']}: raise it, or forget a class"
+                f"{n_classes} classes of {self._reader.n_features} features need {needed} bytes, "
+                f"but budget_bytes is {self.options['budget_bytes']}: raise it, or forget a class"
             )
 
     # -- upkeep -----------------------------------------------------------------------------
@@ -517,9 +524,17 @@ class EdgeRuntime:
             policy.on_verdict(verdict, host)
             said = self._verdict_event(verdict, sample_id, host, evidence)
             return [said, *self._tend(sample_id)]
-        if len(self.slots) >= self.settings.max_slots:
+        n_new = len(np.unique(store.labels[recent]))
+        needed = self._least_bytes(self._n_cells + n_new, len(self.classes))
+        is_full = needed > self.options["budget_bytes"]
+        if is_full or len(self.slots) >= self.settings.max_slots:
             policy.on_verdict("no_room", host)
-            message = f"A new slot would help, but {self.settings.max_slots} slots are the most."
+            most = (
+                "it has no room in budget_bytes"
+                if is_full
+                else (f"{self.settings.max_slots} slots are the most")
+            )
+            message = f"A new slot would help, but {most}."
             said = Event("no_room", sample_id, message, host, evidence)
             return [said, *self._tend(sample_id)]
         return self._grow(sample_id, host, evidence)
@@ -697,10 +712,12 @@ class EdgeRuntime:
                 )
             if other._memory is None:
                 return []
-            indices, self.classes = indices_of(other.classes, self.classes)
+            indices, classes = indices_of(other.classes, self.classes)
             if not self.taps:
                 self._reader = FeatureReader(self.encoder, dict(other.taps))
             memory, _ = self._open()
+            self._check_fits(len(classes), other._n_cells)
+            self.classes = classes
             origin = memory.merge(other._memory, np.array(indices, np.int64))
             self._has_unsaved = True
             n = len(other._memory)

@@ -50,7 +50,7 @@ FIELDS = (
     Field("cell_sums", "float64", ("cells", "dims")),
     Field("accuracies", "float64", ("stated", 2)),
     Field("off_cells", "int64", ("off", 2)),
-    Field("off_means", "float32", ("off", N_BITS)),
+    Field("off_means", "float16", ("off", N_BITS)),
     Field("off_spreads", "float64", ("off", 2)),
     Field("togetherness", "float64", ("chances",)),
 )

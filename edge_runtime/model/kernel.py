@@ -11,7 +11,6 @@ Sources: C. K. I. Williams, M. Seeger, "Using the Nystroem method", 2000; Y. Cho
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -28,7 +27,9 @@ Scores = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 # More landmarks cost time cubed: a thousand are 90.0 % of PACS, two thousand 90.8.
-MOST_LANDMARKS, LEAST_LANDMARKS = 1000, 100
+MOST_LANDMARKS, LEAST_LANDMARKS = 1000, 64
+# Between two fits one label in so many landmarks may be appended at the most.
+APPENDED = 4
 # Rows and landmarks that the kernel is chosen on: enough to rank kernels, cheap to solve.
 CHOICE_ROWS, CHOICE_LANDMARKS = 1500, 400
 ARC = 0.0
@@ -64,17 +65,6 @@ class KernelChoice(NamedTuple):
 
     width: float
     ridge: float
-
-
-def landmarks_within(n_bytes: int) -> int:
-    """Landmarks for a budget of so many bytes: their square in float32 is a fifth of it.
-
-    Examples
-    --------
-    >>> landmarks_within(32 * 2**20), landmarks_within(10_000_000)
-    (1000, 707)
-    """
-    return min(MOST_LANDMARKS, max(math.isqrt(n_bytes // 20), LEAST_LANDMARKS))
 
 
 def kernel(width: float, A: Matrix, B: Matrix) -> Matrix:
@@ -256,6 +246,11 @@ class KernelHead:
             self.coefficients = self._fitted - self._certain.T @ (self._known.T @ self._correction)
 
     @property
+    def is_full(self) -> bool:
+        """Whether a fit is due: by a quarter more labels, or than it has landmarks."""
+        return self.n_recent > len(self.landmarks) // APPENDED
+
+    @property
     def n_recent(self) -> int:
         """Labels taken since it was fitted."""
         return len(self._targets)
@@ -340,9 +335,16 @@ def _certain(moment: Scores, inner: Scores, ridge: float) -> Matrix:
 
 
 def choose(
-    parts: Sequence[tuple[Matrix, Indices, Matrix, Indices]], n_classes: int
+    parts: Sequence[tuple[Matrix, Indices, Matrix, Indices]],
+    n_classes: int,
+    counts: npt.NDArray[np.float64] | None = None,
 ) -> KernelChoice:
-    """The kernel and ridge of least held-out loss, over folds of (U, y, held-out U, held-out y)."""
+    """The kernel and ridge of least held-out loss, over folds of (U, y, held-out U, held-out y).
+
+    Parameters
+    ----------
+    counts : how much each held-out row counts, of all folds in turn.
+    """
     found: dict[KernelChoice, list[Scores]] = {}
     for U, y, V, _ in parts:
         rows = _evenly(len(U), CHOICE_ROWS)
@@ -360,7 +362,7 @@ def choose(
                     np.asarray(held @ coefficients, np.float64)
                 )
     truth = np.concatenate([w for _, _, _, w in parts])
-    losses = {c: best_temperature(np.concatenate(s), truth)[0] for c, s in found.items()}
+    losses = {c: best_temperature(np.concatenate(s), truth, counts)[0] for c, s in found.items()}
     return min(losses, key=lambda choice: losses[choice])
 
 

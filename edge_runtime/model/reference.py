@@ -63,7 +63,7 @@ class DriftReference:
     """
 
     cells: Indices
-    means: Matrix
+    means: npt.NDArray[np.float16]
     spreads: Scores
     chances: Scores
 
@@ -77,11 +77,22 @@ class DriftReference:
         return sum(array.nbytes for array in arrays)
 
 
-def drift_reference(signs: Matrix, classes: Indices, slots: Indices, seed: int) -> DriftReference:
-    """The reference of samples' signs (n, n_bits), nearest to cells of classes and slots (n,)."""
+def drift_reference(
+    signs: Matrix, classes: Indices, slots: Indices, seed: int, n_most: int = 2**16
+) -> DriftReference:
+    """The reference of samples' signs (n, n_bits), nearest to cells of classes and slots (n,).
+
+    Parameters
+    ----------
+    n_most : cells that there is room for; those of the most samples are kept.
+    """
     pairs = np.stack([classes, slots], axis=1)
-    cells, which = np.unique(pairs, axis=0, return_inverse=True)
-    which = which.reshape(-1)
+    cells, which, counts = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)
+    speaking = np.flatnonzero(counts >= LEAST_OF_A_CELL)
+    speaking = np.sort(speaking[np.argsort(-counts[speaking], kind="stable")][:n_most])
+    there = np.isin(which.reshape(-1), speaking)
+    signs, which = signs[there], np.searchsorted(speaking, which.reshape(-1)[there])
+    cells = cells[speaking]
     means = np.zeros((len(cells), N_BITS), np.float32)
     spreads = np.zeros((len(cells), 2))
     for i in range(len(cells)):
@@ -89,9 +100,9 @@ def drift_reference(signs: Matrix, classes: Indices, slots: Indices, seed: int) 
         means[i] = rows.mean(axis=0)
         spread = float(((rows - means[i]) ** 2).sum(axis=1).mean())
         spreads[i] = spread * len(rows) / max(len(rows) - 1, 1), len(rows)
-    speaks = spreads[which, 1] >= LEAST_OF_A_CELL
-    chances = _played(signs[speaks], which[speaks], means, spreads, seed)
-    return DriftReference(cells.astype(np.int64), means, spreads, chances)
+    chances = _played(signs, which, means, spreads, seed)
+    kept = means.astype(np.float16)
+    return DriftReference(cells.astype(np.int64), kept, spreads, chances)
 
 
 def _played(signs: Matrix, which: Indices, means: Matrix, spreads: Scores, seed: int) -> Scores:

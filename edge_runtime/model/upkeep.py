@@ -1,8 +1,9 @@
 """When a model is made anew, and where: at once, or in a thread beside the answers.
 
-A model is due when labels have grown by a quarter since the last fit, or when rows were edited.
-Between two fits labels are appended, of new classes too. A fit that rows were edited under is
-thrown away and made again; rows that were only added meanwhile are appended to it.
+A model is due when labels have grown by a quarter since the last fit, or by a quarter of the
+kernel's landmarks, or when rows were edited. Between two fits labels are appended, of new classes
+too. A fit that rows were edited under is thrown away and made again; rows that were only added
+meanwhile are appended to it.
 """
 
 from __future__ import annotations
@@ -18,9 +19,6 @@ from edge_runtime.model.derived import DerivedModel
 from edge_runtime.model.fitting import FitOptions, FittedModel, fit, recall
 
 Indices = npt.NDArray[np.int64]
-
-# Growth of labels at which a fit is due, and labels that may be appended at the most.
-GROWTH, MOST_APPENDED = 0.25, 256
 
 
 class Upkeep:
@@ -56,8 +54,7 @@ class Upkeep:
         """Whether a model has to be made anew."""
         if self.model is None or memory.version != self.fitted_version:
             return len(memory.exemplars) > 0
-        appended = self.model.n_appended
-        return appended > GROWTH * self.model.n_fitted or appended >= MOST_APPENDED
+        return self.model.kernel.is_full
 
     def tend(self, memory: Memory, n_classes: int, *, is_now: bool = False) -> FittedModel | None:
         """Fit if it is due; returns a fit that has come to its end, already swapped in.

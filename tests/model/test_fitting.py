@@ -204,7 +204,7 @@ def test_labels_appended_are_heard_at_once():
 
 @pytest.mark.parametrize("hidden", [0, 8])
 def test_a_model_comes_back_from_its_state_and_answers_bit_for_bit(hidden):
-    X, y = domain(0, 80, 0)
+    X, y = domain(0, 200, 0)
     memory = remembered(X, y)
     model = fitted(memory, hidden=hidden).model
     again = DerivedModel.from_state(model.to_state(), 24, 0)

@@ -12,7 +12,7 @@ from tests.domains import domain
 from tests.runtime.teaching import SMALL, accuracy, kinds, learn_all, live, taught
 
 # Room for a hundred exemplars or two beside all else.
-BUDGET = 150_000
+BUDGET = 160_000
 
 
 def test_a_budget_too_small_for_anything_is_refused_with_the_bytes_needed():
@@ -23,13 +23,27 @@ def test_a_budget_too_small_for_anything_is_refused_with_the_bytes_needed():
 
 
 def test_a_class_that_cannot_fit_is_refused_and_nothing_changes():
-    runtime = EdgeRuntime(budget_bytes=90_000, pending_samples=8, **SMALL)
+    runtime = EdgeRuntime(budget_bytes=130_000, pending_samples=8, **SMALL)
     X, _ = domain(0, 256, 0)
     runtime.learn_many(X[:2], [0, 1])
     before = repr(runtime.status())
     with pytest.raises(BudgetError, match="classes of 24 features need"):
         runtime.learn_many(X, list(range(256)))
     assert repr(runtime.status()) == before
+
+
+@pytest.mark.parametrize("n_features", [3, 40])
+@pytest.mark.parametrize("budget", [200_000, 500_000])
+@pytest.mark.parametrize("adaptor", [None, 64])
+def test_many_classes_are_refused_before_they_exceed_the_budget(n_features, budget, adaptor):
+    runtime = EdgeRuntime(budget_bytes=budget, pending_samples=16, n_dims=1024, adaptor=adaptor)
+    rng, k = np.random.default_rng(0), 0
+    with pytest.raises(BudgetError, match="classes of"):
+        for k in range(256):
+            runtime.learn_many(k + rng.normal(size=(4, n_features)), [k] * 4)
+            assert runtime.n_bytes <= budget
+    assert k >= 4
+    assert runtime.n_bytes <= budget
 
 
 def full(n=1500, budget=BUDGET):
