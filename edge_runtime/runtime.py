@@ -15,7 +15,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, SupportsInt, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -490,8 +490,9 @@ class EdgeRuntime:
         done = memory.fit_into(self._room_for_rows())
         if done is None:
             return []
+        self._pending.close(done.samples)
         evidence = {"exemplars": len(memory.exemplars), "evicted": len(memory.gone)}
-        return [Event("evicted", sample_id, f"Memory is full: {done}.", None, evidence)]
+        return [Event("evicted", sample_id, f"Memory is full: {done.message}.", None, evidence)]
 
     def _room_for_rows(self) -> int:
         """Bytes that exemplars and statistics may take beside all else."""
@@ -604,29 +605,32 @@ class EdgeRuntime:
 
     # -- edits ------------------------------------------------------------------------------
 
-    def forget(self, sample_id: int) -> list[Event]:
-        """Forget the label of one sample: as if it had never been learned.
+    def forget(self, sample_id: int | Iterable[int]) -> list[Event]:
+        """Forget the label of one sample, or of several: as if they had never been learned.
 
         Raises
         ------
         LabelError
-            It has no label, or its label was evicted into sums, of which only a class or an origin
+            One has no label, or its label was evicted into sums, of which only a class or an origin
             can be taken out; nothing has changed.
         """
         with self._lock:
             memory, _ = self._open()
-            index = memory.exemplars.find(sample_id)
-            if index < 0:
-                gone = f"; {len(memory.gone)} labels were evicted" if len(memory.gone) else ""
-                raise LabelError(
-                    f"sample {sample_id} has no label that is kept by itself{gone}: a class can be "
-                    "forgotten with forget_class"
-                )
             mask = np.zeros(len(memory.exemplars), np.bool_)
-            mask[index] = True
+            for each in [sample_id] if isinstance(sample_id, SupportsInt) else sample_id:
+                index = memory.exemplars.find(each)
+                if index < 0:
+                    gone = f"; {len(memory.gone)} labels were evicted" if len(memory.gone) else ""
+                    raise LabelError(
+                        f"sample {each} has no label that is kept by itself{gone}: a class can be "
+                        "forgotten with forget_class"
+                    )
+                mask[index] = True
+            if not mask.any():
+                return []
             memory.remove(mask)
             self._has_unsaved = True
-            return self._tend(sample_id)
+            return self._tend(self._pending.next_id)
 
     def forget_class(self, label: Label, *, purge: bool = False) -> list[Event]:
         """Forget a class: its labels, and what evicted ones left in sums.

@@ -7,7 +7,7 @@ from it, and know by these whether they still fit. Not here: models.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,13 @@ LEFT = 0.9
 LEAST_ROWS = 32
 # No feature is as large as this.
 LARGEST_UNIT = 1e39
+
+
+class Eviction(NamedTuple):
+    """What was done to make room, in words, and the samples whose labels went into sums."""
+
+    message: str
+    samples: tuple[int, ...]
 
 
 class Memory:
@@ -141,7 +148,7 @@ class Memory:
 
     # -- room -------------------------------------------------------------------------------
 
-    def fit_into(self, n_bytes: int) -> str | None:
+    def fit_into(self, n_bytes: int) -> Eviction | None:
         """Bring rows to at most `n_bytes`; returns what was done, or None if nothing had to be."""
         store = self.exemplars
         if self.n_bytes <= n_bytes:
@@ -153,7 +160,7 @@ class Memory:
             store.to_int8()
             self.version += 1
             if self.n_bytes <= n_bytes:
-                return f"{len(store)} exemplars are kept in half the bytes"
+                return Eviction(f"{len(store)} exemplars are kept in half the bytes", ())
         names = ("labels", "slots", "origins")
         left = LEFT * (n_bytes - self.gone.bytes_with(*(store.column(name) for name in names)))
         n_most = max(int(left // store.row_bytes), LEAST_ROWS)
@@ -166,8 +173,9 @@ class Memory:
         columns = (store.column(name)[trusted] for name in names)
         self.gone.add(store.units(trusted), *columns)
         store.is_frozen = True
+        samples = tuple(store.column("samples")[leaving].tolist())
         self.remove(~kept)
-        return f"{len(leaving)} exemplars are kept as means only"
+        return Eviction(f"{len(leaving)} exemplars are kept as means only", samples)
 
     @property
     def n_bytes(self) -> int:

@@ -6,7 +6,7 @@ A sample that has had its label stays for as long as others, so that the label c
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ class PendingSample:
     group: int | None = None
     is_faulty: bool = False
     ood_score: float | None = None
+    is_evicted: bool = False  # its label is in sums, where it cannot be corrected
 
 
 class PendingSamples:
@@ -70,9 +71,14 @@ class PendingSamples:
         Raises
         ------
         LabelError
-            It was never seen, or is forgotten.
+            It was never seen, or is forgotten, or has a label that was evicted.
         """
         if sample_id in self._samples:
+            if self._samples[sample_id].is_evicted:
+                raise LabelError(
+                    f"sample {sample_id} has a label already, which was evicted into sums, and "
+                    "cannot be corrected: memory is full"
+                )
             return self._samples[sample_id]
         if not 0 <= sample_id < self.next_id:
             seen = f"ids so far are 0 to {self.next_id - 1}" if self.next_id else "none was"
@@ -87,6 +93,12 @@ class PendingSamples:
         for sample_id in range(self.next_id - n, self.next_id):
             if sample_id in self._samples:
                 self._samples[sample_id] = replace(self._samples[sample_id], is_faulty=True)
+
+    def close(self, sample_ids: Iterable[int]) -> None:
+        """Mark samples whose labels were evicted."""
+        for sample_id in sample_ids:
+            if sample_id in self._samples:
+                self._samples[sample_id] = replace(self._samples[sample_id], is_evicted=True)
 
     def remove_class(self, k: int) -> None:
         """A class is no more; those behind it move up by one."""

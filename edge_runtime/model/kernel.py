@@ -296,6 +296,30 @@ class KernelHead:
         return held + (0 if self._certain is None else self._certain.nbytes)
 
 
+def leave_one_out(
+    head: KernelHead, U: Matrix, y: Indices, weights: npt.NDArray[np.float64]
+) -> Scores:
+    """Scores (n, n_classes) of each of the rows that a head was fitted on, had it been left out.
+
+    Exact for given landmarks: ``f - h / (1 - h) * (target - f)``, with h what a row counts in its
+    own answer.
+    """
+    choice, L, n_classes = head.choice, head.landmarks, head.n_classes
+    moment, _ = _sums(choice, U, y, weights, n_classes, L)
+    moment += choice.ridge * kernel(choice.width, L, L)
+    moment[np.diag_indices_from(moment)] += JITTER * np.trace(moment) / len(moment)
+    back = np.linalg.inv(moment).astype(np.float32)
+    found = np.empty((len(U), n_classes))
+    for start in range(0, len(U), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        K = kernel(choice.width, U[rows], L)
+        own = np.clip(np.einsum("ij,ij->i", K @ back, K) * weights[rows], 0.0, 0.99)[:, None]
+        fitted = K @ head.coefficients + head.offset
+        wrong = np.eye(n_classes)[y[rows]] - fitted
+        found[rows] = fitted - own / (1 - own) * wrong
+    return found
+
+
 def _sums(
     choice: KernelChoice,
     U: Matrix,
@@ -337,14 +361,8 @@ def _certain(moment: Scores, inner: Scores, ridge: float) -> Matrix:
 def choose(
     parts: Sequence[tuple[Matrix, Indices, Matrix, Indices]],
     n_classes: int,
-    counts: npt.NDArray[np.float64] | None = None,
 ) -> KernelChoice:
-    """The kernel and ridge of least held-out loss, over folds of (U, y, held-out U, held-out y).
-
-    Parameters
-    ----------
-    counts : how much each held-out row counts, of all folds in turn.
-    """
+    """The kernel and ridge of least held-out loss, over folds of (U, y, held-out U, held-out y)."""
     found: dict[KernelChoice, list[Scores]] = {}
     for U, y, V, _ in parts:
         rows = _evenly(len(U), CHOICE_ROWS)
@@ -362,7 +380,7 @@ def choose(
                     np.asarray(held @ coefficients, np.float64)
                 )
     truth = np.concatenate([w for _, _, _, w in parts])
-    losses = {c: best_temperature(np.concatenate(s), truth, counts)[0] for c, s in found.items()}
+    losses = {c: best_temperature(np.concatenate(s), truth)[0] for c, s in found.items()}
     return min(losses, key=lambda choice: losses[choice])
 
 

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 Scores = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
-Counts = npt.NDArray[np.float64]
 
 TEMPERATURES = np.geomspace(0.02, 40.0, 18)
 STEPS = 60
@@ -27,32 +26,19 @@ def log_softmax(scores: Scores) -> Scores:
     return np.asarray(scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True)))
 
 
-def loss_of(log_probabilities: Scores, y: Indices, counts: Counts | None = None) -> float:
-    """Mean negative log-probability of the truth, each bounded: one slip does not decide.
-
-    Parameters
-    ----------
-    counts : (n,) how much each row counts; all the same unless given.
-    """
+def loss_of(log_probabilities: Scores, y: Indices) -> float:
+    """Mean negative log-probability of the truth, each bounded: one slip does not decide."""
     found = log_probabilities[np.arange(len(y)), y]
-    return float(np.average(-np.maximum(found, -12.0), weights=counts))
+    return float(-np.maximum(found, -12.0).mean())
 
 
-def best_temperature(
-    scores: Scores, y: Indices, counts: Counts | None = None
-) -> tuple[float, float]:
+def best_temperature(scores: Scores, y: Indices) -> tuple[float, float]:
     """Least loss of scores (n, n_classes) over their scale, and that scale."""
-    return min((loss_of(log_softmax(scores * t), y, counts), float(t)) for t in TEMPERATURES)
+    return min((loss_of(log_softmax(scores * t), y), float(t)) for t in TEMPERATURES)
 
 
-def fit_weights(
-    experts: Sequence[Scores], y: Indices, counts: Counts | None = None
-) -> npt.NDArray[np.float64]:
+def fit_weights(experts: Sequence[Scores], y: Indices) -> npt.NDArray[np.float64]:
     """Weights of the experts' scores, each (n, n_classes), zero or more.
-
-    Parameters
-    ----------
-    counts : (n,) how much each row counts; all the same unless given.
 
     Examples
     --------
@@ -61,17 +47,16 @@ def fit_weights(
     >>> bool(weights[0] > 0), float(weights[1])
     (True, 0.0)
     """
-    starts = [best_temperature(scores, y, counts)[1] for scores in experts]
+    starts = [best_temperature(scores, y)[1] for scores in experts]
     S = np.stack([scores * t for scores, t in zip(experts, starts, strict=True)])
-    rows = np.arange(len(y))
-    share = np.full(len(y), 1.0 / len(y)) if counts is None else counts / counts.sum()
+    n, rows = len(y), np.arange(len(y))
     weights = np.full(len(S), 1.0 / len(S))
     for _ in range(STEPS):
         P = np.exp(log_softmax(np.tensordot(weights, S, 1)))
         mean = np.einsum("nk,enk->en", P, S)
-        gradient = (mean - S[:, rows, y]) @ share + PENALTY * weights
+        gradient = (mean - S[:, rows, y]).mean(axis=1) + PENALTY * weights
         centred = S - mean[:, :, None]
-        curve = np.einsum("nk,enk,fnk->ef", P * share[:, None], centred, centred)
+        curve = np.einsum("nk,enk,fnk->ef", P, centred, centred) / n
         curve += (PENALTY + 1e-9 * np.trace(curve)) * np.eye(len(S))
         free = (weights > 0) | (gradient < 0)
         if not free.any():

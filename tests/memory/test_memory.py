@@ -78,7 +78,7 @@ def test_eviction_keeps_every_count_every_mean_and_the_bound(n, n_classes, n_slo
 def test_an_eviction_makes_room_for_labels_to_come():
     memory = filled(500)
     bound = memory.n_bytes // 2
-    assert "are kept as means only" in memory.fit_into(bound)
+    assert "are kept as means only" in memory.fit_into(bound).message
     for i in range(5):
         memory.exemplars.add(np.zeros(4), 0, sample=1000 + i)
         assert memory.fit_into(bound) is None
@@ -103,7 +103,7 @@ def test_labels_come_one_by_one_into_a_full_memory_and_the_bound_holds():
 
 def test_wide_rows_go_to_int8_before_any_is_evicted():
     memory = filled(100, WIDE)
-    assert "half the bytes" in memory.fit_into(int(memory.n_bytes * 0.8))
+    assert "half the bytes" in memory.fit_into(int(memory.n_bytes * 0.8)).message
     assert len(memory.exemplars) == 100
     assert len(memory.gone) == 0
 

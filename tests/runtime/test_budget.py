@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import EdgeRuntime
-from edge_runtime.errors import BudgetError
+from edge_runtime.errors import BudgetError, LabelError
 from edge_runtime.inputs.encoders import IdentityEncoder
 from tests.domains import domain
 from tests.runtime.teaching import SMALL, accuracy, kinds, learn_all, live, taught
@@ -33,7 +33,7 @@ def test_a_class_that_cannot_fit_is_refused_and_nothing_changes():
 
 
 @pytest.mark.parametrize("n_features", [3, 40])
-@pytest.mark.parametrize("budget", [200_000, 500_000])
+@pytest.mark.parametrize("budget", [200_000, pytest.param(500_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("adaptor", [None, 64])
 def test_many_classes_are_refused_before_they_exceed_the_budget(n_features, budget, adaptor):
     runtime = EdgeRuntime(budget_bytes=budget, pending_samples=16, n_dims=1024, adaptor=adaptor)
@@ -88,6 +88,24 @@ def test_a_class_whose_labels_were_evicted_can_be_forgotten():
     runtime.forget_class(2)
     assert runtime.slots[0].n_classes == 3
     assert accuracy(runtime, 0, classes=(0, 1, 3)) > 0.95
+
+
+def test_an_evicted_label_is_neither_corrected_nor_learned_twice():
+    runtime, _ = full(300)
+    X, y = domain(0, 16, 9)
+    ids = [runtime.step(x).sample_id for x in X]
+    for sample, k in zip(ids, y.tolist(), strict=True):
+        runtime.learn(sample, k)
+    runtime.learn_many(*(each.tolist() for each in domain(0, 1200, 10)))
+    n = runtime.slots[0].n_labels
+    evicted = 0
+    for sample, k in zip(ids, y.tolist(), strict=True):
+        try:
+            runtime.learn(sample, (k + 1) % 4)
+        except LabelError as error:
+            evicted += "was evicted into sums" in str(error)
+    assert evicted > 0
+    assert sum(slot.n_labels for slot in runtime.slots) == n
 
 
 def test_memory_stays_flat_over_many_samples():
