@@ -7,20 +7,18 @@ and no clock is read here: `serving` does that. Not here: what each command does
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from edge_runtime.board import commands
-from edge_runtime.board.access import Access
 from edge_runtime.board.deployer import Deployer
 from edge_runtime.board.file_group import FileGroup
 from edge_runtime.board.files import Files
 from edge_runtime.board.image_group import ImageGroup
 from edge_runtime.board.journal import Journal
+from edge_runtime.board.parts import WORKER_S, BoardFacts, Later, Line, Parts
 from edge_runtime.board.record import Now
-from edge_runtime.board.reporting import statistics
 from edge_runtime.board.uploads import Uploads
 from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.protocol.wire import edge_messages as edge
@@ -28,26 +26,7 @@ from edge_runtime.protocol.wire.edge_messages import LabelWanted
 from edge_runtime.protocol.wire.server import Asked
 from edge_runtime.protocol.wire.smp import Answer, Rc, Refusal
 
-FRAMING_BYTES: Final = 4
-MAX_WAIT_S: Final = 10.0
-WORKER_S: Final = 30.0  # a trial of a new slot takes seconds on a Pi 3
 MAX_DEFERRED: Final = 32
-NO_RUNTIME: Final = Refusal(Rc.BAD_STATE, rsn="no model pack runs on this board yet")
-
-
-@dataclass
-class Line:
-    """One serial line: how much it carries at once, and what its host may do."""
-
-    name: str
-    buf_size: int
-    access: Access
-    counters: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def limit(self) -> int:
-        """Bytes of the longest message."""
-        return self.buf_size - FRAMING_BYTES
 
 
 @dataclass
@@ -56,16 +35,6 @@ class _Deferred:
     asked: Asked
     deadline_s: float
     ticket: int | None = None  # of the worker's command; None: an event is waited for
-
-
-@dataclass(frozen=True)
-class BoardFacts:
-    """What the board says of itself."""
-
-    name: str
-    names: tuple[str, ...] = ()
-    n_keys: int | None = None
-    is_open: bool = False
 
 
 class Agent:
@@ -79,12 +48,6 @@ class Agent:
         Memory, temperature, room on the disk: asked for with each status.
     """
 
-    facts: BoardFacts
-    deployer: Deployer
-    journal: Journal
-    images: ImageGroup
-    files: FileGroup
-
     def __init__(
         self,
         facts: BoardFacts,
@@ -94,36 +57,42 @@ class Agent:
         journal: Journal,
         vitals: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
-        self.facts, self.deployer, self.journal = facts, deployer, journal
-        self.images = ImageGroup(deployer, Uploads(files), files)
-        self.vitals = vitals
-        self._shared = shared
-        self.files = FileGroup(shared)
+        self.deployer, self.journal = deployer, journal
         self._deferred: list[_Deferred] = []
         self._runner = deployer.runner
-        self.counters = dict.fromkeys(("requests", "refused", "denied"), 0)
+        self._counters = dict.fromkeys(("requests", "refused", "denied"), 0)
+        self._parts = Parts(
+            facts, deployer, journal, ImageGroup(deployer, Uploads(files), files),
+            FileGroup(shared), shared, vitals, self._counters,
+        )  # fmt: skip
 
     # -- in and out -------------------------------------------------------------------------
 
     def ask(self, line: Line, asked: Asked, now: Now) -> Answer | None:
         """The answer, or None if it will come from `tick`."""
-        self.counters["requests"] += 1
+        self._counters["requests"] += 1
         handler = commands.TABLE.get(type(asked.request))
         if handler is None:
             return self._counted(Refusal(Rc.NOT_SUPPORTED))
         if isinstance(asked.request, commands.CHANGES) and not line.access.allows(now.monotonic_s):
-            self.counters["denied"] += 1
+            self._counters["denied"] += 1
             return Refusal(Rc.ACCESS_DENIED, rsn="prove a pinned key first (group 64, command 8)")
         try:
-            answer = handler(self, asked, line, now)
+            answer = handler(self._parts, asked.request, line, now)
         except OSError as error:
             return self._counted(Refusal(Rc.NO_MEMORY, rsn=f"the disk: {error}"[:200]))
         except EdgeRuntimeError as error:
             return self._counted(Refusal(Rc.INVALID, rsn=str(error)[:200]))
-        return self._counted(answer) if answer is not None else None
+        if not isinstance(answer, Later):
+            return self._counted(answer)
+        if len(self._deferred) >= MAX_DEFERRED:
+            return self._counted(Refusal(Rc.BUSY, rsn=f"{MAX_DEFERRED} requests wait already"))
+        deadline_s = now.monotonic_s + answer.seconds
+        self._deferred.append(_Deferred(line, asked, deadline_s, answer.ticket))
+        return None
 
     def _counted(self, answer: Answer) -> Answer:
-        self.counters["refused"] += isinstance(answer, Refusal)
+        self._counters["refused"] += isinstance(answer, Refusal)
         return answer
 
     def tick(self, now: Now) -> list[tuple[Line, Asked, Answer]]:
@@ -211,42 +180,3 @@ class Agent:
             self.journal.want(LabelWanted(**wanted))
         self.journal.settle(news["settled"])
         self.journal.forget_before(int(news["oldest"]))
-
-    def defer(
-        self, asked: Asked, line: Line, now: Now, seconds: float, ticket: int | None = None
-    ) -> Answer | None:
-        """Answer later: when the worker has carried out `ticket`, or, without one, at an event."""
-        if len(self._deferred) >= MAX_DEFERRED:
-            return Refusal(Rc.BUSY, rsn=f"{MAX_DEFERRED} requests wait already")
-        self._deferred.append(_Deferred(line, asked, now.monotonic_s + seconds, ticket))
-        return None
-
-    def pass_on(
-        self, command: Mapping[str, Any], asked: Asked, line: Line, now: Now
-    ) -> Answer | None:
-        """Let the worker carry it out."""
-        runner = self.deployer.runner
-        ticket = None if runner is None else runner.ask(command)
-        if ticket is None:
-            trouble = self.deployer.trouble
-            return Refusal(Rc.BAD_STATE, rsn=trouble[:200]) if trouble else NO_RUNTIME
-        return self.defer(asked, line, now, WORKER_S, ticket)
-
-    # -- what commands ask ------------------------------------------------------------------
-
-    def share(self, name: str, data: bytes) -> Answer:
-        """Make a file that hosts may read."""
-        self._shared.write(f"{name}.part", data)
-        self._shared.rename(f"{name}.part", name)
-        return edge.PullAnswer(name, len(data), hashlib.sha256(data).digest())
-
-    @property
-    def runtime_status(self) -> dict[str, Any]:
-        """What the worker said of itself last; empty while none runs."""
-        runner = self.deployer.runner
-        return dict(runner.status) if runner is not None else {}
-
-    def statistics(self, line: Line) -> dict[str, dict[str, int]]:
-        """The statistics groups by name."""
-        counters = self.runtime_status.get("counters", {})
-        return statistics(self.counters, line.counters, counters)

@@ -5,25 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from edge_runtime import __version__
+from edge_runtime.board.parts import Line, Parts
 from edge_runtime.board.record import Deployment, Now, Record
 from edge_runtime.protocol.wire import cbor
 from edge_runtime.protocol.wire.edge_messages import StatusAnswer
-
-if TYPE_CHECKING:
-    from edge_runtime.board.agent import Agent, Line
 
 SHOWN_ATTEMPTS: Final = 5
 _HEADER_BYTES: Final = 40
 
 
-def agent_status(agent: Agent, line: Line, now: Now) -> dict[str, Any]:
+def agent_status(parts: Parts, line: Line, now: Now) -> dict[str, Any]:
     """The agent's own part of a status."""
-    deployer, record = agent.deployer, agent.deployer.store.record
-    runner, facts = deployer.runner, agent.facts
-    upload = agent.images.upload
+    deployer, record = parts.deployer, parts.deployer.store.record
+    runner, facts = deployer.runner, parts.facts
+    upload = parts.images.upload
     status: dict[str, Any] = {
         "release": __version__,
         "board": facts.name,
@@ -35,8 +33,8 @@ def agent_status(agent: Agent, line: Line, now: Now) -> dict[str, Any]:
         "worker": "none" if runner is None else "ready" if runner.is_ready else "starting",
         "learned_from": runner.learned if runner is not None else None,
         "trouble": deployer.trouble,
-        "wanted": len(agent.journal.wanted),
-        "events": agent.journal.next_event,
+        "wanted": len(parts.journal.wanted),
+        "events": parts.journal.next_event,
         "attempts": [_attempt(each) for each in record.attempts[-SHOWN_ATTEMPTS:]],
     }
     if record.candidate is not None:

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, Final
 from edge_runtime import __version__
 from edge_runtime.board import health
 from edge_runtime.board.access import Access
-from edge_runtime.board.agent import Agent, BoardFacts, Line
+from edge_runtime.board.agent import Agent
 from edge_runtime.board.deployer import Deployer, DeployerSettings
 from edge_runtime.board.event_log import EventLog
 from edge_runtime.board.files import Files
 from edge_runtime.board.images import BoardLimits, ImageStore
 from edge_runtime.board.journal import Journal
 from edge_runtime.board.notify import Notifier
+from edge_runtime.board.parts import BoardFacts, Line
 from edge_runtime.board.port import Port
 from edge_runtime.board.record import Now
 from edge_runtime.errors import EdgeRuntimeError

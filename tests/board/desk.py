@@ -6,11 +6,12 @@ import errno
 from pathlib import Path
 
 from edge_runtime.board.access import Access
-from edge_runtime.board.agent import Agent, BoardFacts, Line
+from edge_runtime.board.agent import Agent
 from edge_runtime.board.deployer import Deployer, DeployerSettings
 from edge_runtime.board.files import Files
 from edge_runtime.board.images import BoardLimits, ImageStore
 from edge_runtime.board.journal import Journal
+from edge_runtime.board.parts import BoardFacts, Line
 from edge_runtime.board.record import Now
 from edge_runtime.board.selftest import Places, Verdict
 from edge_runtime.board.worker import Order
