@@ -32,9 +32,9 @@ from benchmarks.streams.tables import seeds
 from edge_runtime import Settings
 from edge_runtime.errors import BackendError
 from edge_runtime.model import fitting, frame, trials
-from edge_runtime.model.adaptor import Adaptor
 from edge_runtime.model.derived import EXPERTS, DerivedModel
-from edge_runtime.model.mixing import fit_weights
+from edge_runtime.model.experts.adaptor import Adaptor
+from edge_runtime.model.experts.mixing import fit_weights
 from edge_runtime.policy import drift
 from examples.datasets.archives import ArchiveUnavailableError
 from examples.datasets.pacs import DataAbsentError

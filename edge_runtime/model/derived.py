@@ -21,12 +21,12 @@ import numpy.typing as npt
 
 from edge_runtime.errors import StateError
 from edge_runtime.memory.exemplars import in_units
-from edge_runtime.model.adaptor import Adaptor
-from edge_runtime.model.cells import Cells
+from edge_runtime.model.experts.adaptor import Adaptor
+from edge_runtime.model.experts.cells import Cells
+from edge_runtime.model.experts.kernel import KernelHead
+from edge_runtime.model.experts.mixing import log_softmax
+from edge_runtime.model.experts.prototypes import Prototypes, by_class
 from edge_runtime.model.frame import Frame
-from edge_runtime.model.kernel import KernelHead
-from edge_runtime.model.mixing import log_softmax
-from edge_runtime.model.prototypes import Prototypes, by_class
 from edge_runtime.model.reference import N_BITS, DriftProjection, DriftReference
 from edge_runtime.model.score import StrangenessScore, views
 from edge_runtime.records import MOST_SLOTS, Answer, Cell

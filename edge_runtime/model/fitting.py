@@ -16,15 +16,15 @@ import numpy.typing as npt
 from edge_runtime.memory.classes import counts_of
 from edge_runtime.memory.exemplars import Exemplars
 from edge_runtime.memory.statistics import Statistics
-from edge_runtime.model import kernel as kernels
-from edge_runtime.model.adaptor import LEAST_LABELS, Adaptor
-from edge_runtime.model.cells import Cells
 from edge_runtime.model.derived import EXPERTS, DerivedModel
+from edge_runtime.model.experts import kernel as kernels
+from edge_runtime.model.experts.adaptor import LEAST_LABELS, Adaptor
+from edge_runtime.model.experts.cells import Cells
+from edge_runtime.model.experts.kernel import KernelChoice, KernelHead, class_weights
+from edge_runtime.model.experts.mixing import best_temperature, fit_weights, log_softmax, loss_of
+from edge_runtime.model.experts.prototypes import Prototypes, by_class
 from edge_runtime.model.folds import folds_of, spread
 from edge_runtime.model.frame import MOST_ROWS, Frame, fit_frame, gains
-from edge_runtime.model.kernel import KernelChoice, KernelHead, class_weights
-from edge_runtime.model.mixing import best_temperature, fit_weights, log_softmax, loss_of
-from edge_runtime.model.prototypes import Prototypes, by_class
 from edge_runtime.model.reference import DriftProjection, drift_reference
 from edge_runtime.model.room import Room, room_within
 from edge_runtime.model.score import StrangenessScore, views

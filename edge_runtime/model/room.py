@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from edge_runtime.model.experts.kernel import APPENDED, LEAST_LANDMARKS, MOST_LANDMARKS
 from edge_runtime.model.frame import MOST_DIRECTIONS, RANK
-from edge_runtime.model.kernel import APPENDED, LEAST_LANDMARKS, MOST_LANDMARKS
 from edge_runtime.model.reference import LEAST_OF_A_CELL, N_BITS
 from edge_runtime.model.score import MOST_OF_A_CELL
 

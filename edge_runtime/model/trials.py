@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from edge_runtime.memory.classes import counts_of
 from edge_runtime.memory.exemplars import Exemplars
-from edge_runtime.model.cells import Cells
 from edge_runtime.model.derived import DerivedModel
+from edge_runtime.model.experts.cells import Cells
+from edge_runtime.model.experts.kernel import KernelHead, class_weights
 from edge_runtime.model.folds import folds_of, spread
 from edge_runtime.model.frame import fit_frame, gains
-from edge_runtime.model.kernel import KernelHead, class_weights
 from edge_runtime.records import Trial
 
 Indices = npt.NDArray[np.int64]

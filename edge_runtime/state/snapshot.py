@@ -7,21 +7,25 @@ made anew; it is saved so that the first answer after a start costs what others 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy.typing as npt
 
 from edge_runtime.errors import EncoderMismatchError, StateError
+from edge_runtime.inputs.encoders.base import Encoder
+from edge_runtime.inputs.features import FeatureReader
+from edge_runtime.inputs.sensors import SensorWatch
+from edge_runtime.memory.memory import Memory
+from edge_runtime.memory.pending import PendingSamples
+from edge_runtime.model.derived import DerivedModel
+from edge_runtime.model.upkeep import Upkeep
+from edge_runtime.policy.policy import Policy
+from edge_runtime.policy.settings import Settings
+from edge_runtime.records import Label
 from edge_runtime.state.fields import put_under, under
 from edge_runtime.state.generations import Generation
-
-if TYPE_CHECKING:
-    from edge_runtime.inputs.encoders.base import Encoder
-    from edge_runtime.runtime import EdgeRuntime
-
-    R = TypeVar("R", bound=EdgeRuntime)
 
 # No sample has an id above this: ids in a damaged file are not believed.
 MAX_ID = 2**62
@@ -29,16 +33,41 @@ KIND, VERSION = "edge-runtime state", 3
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def take(runtime: EdgeRuntime) -> tuple[dict[str, Any], Arrays]:
+class Learner(Protocol):
+    """What a snapshot sees of a runtime: its parts, each of which knows its own state."""
+
+    encoder: Encoder | None
+    classes: list[Label]
+    options: dict[str, Any]
+    settings: Settings
+    _reader: FeatureReader
+    _memory: Memory | None
+    _upkeep: Upkeep | None
+    _policy: Policy
+    _sensor: SensorWatch
+    _pending: PendingSamples
+    _counters: dict[str, int]
+    _before_growth: int | None
+
+    @property
+    def taps(self) -> Mapping[str, int]:
+        """Names and widths of the taps."""
+
+    def _open(self) -> tuple[Memory, Upkeep]: ...
+
+
+R = TypeVar("R", bound=Learner)
+
+
+def take(runtime: Learner) -> tuple[dict[str, Any], Arrays]:
     """Everything a runtime has learned."""
     arrays: Arrays = {}
-    model = runtime._model
+    model = None if runtime._upkeep is None else runtime._upkeep.model
     if runtime._memory is not None:
         arrays |= put_under("memory", runtime._memory.to_state())
     if model is not None:
         arrays |= put_under("model", model.to_state())
-    if runtime._sensor is not None:
-        arrays |= put_under("sensor", runtime._sensor.to_state())
+    arrays |= put_under("sensor", runtime._sensor.to_state())
     header = {
         "kind": KIND,
         "version": VERSION,
@@ -78,8 +107,10 @@ def check(header: Mapping[str, Any], encoder: Encoder | None) -> None:
         )
 
 
-def restored(kind: type[R], saved: Generation, encoder: Encoder | None, background: bool) -> R:
-    """The runtime of a generation.
+def restored(
+    kind: Callable[..., R], saved: Generation, encoder: Encoder | None, background: bool
+) -> R:
+    """The runtime of a generation, made by `kind`.
 
     Raises
     ------
@@ -96,17 +127,12 @@ def restored(kind: type[R], saved: Generation, encoder: Encoder | None, backgrou
 
 
 def _restored(
-    kind: type[R],
+    kind: Callable[..., R],
     header: Mapping[str, Any],
     arrays: Arrays,
     encoder: Encoder | None,
     background: bool,
 ) -> R:
-    from edge_runtime.inputs.features import FeatureReader
-    from edge_runtime.memory.memory import Memory
-    from edge_runtime.model.derived import DerivedModel
-    from edge_runtime.policy.settings import Settings
-
     runtime = kind(
         encoder, header["classes"], settings=Settings(**header["settings"]), background=background,
         **header["options"],
@@ -115,7 +141,7 @@ def _restored(
         runtime._reader = FeatureReader(None, {str(k): int(v) for k, v in header["taps"]})
     elif encoder is not None and header["taps"] != [list(each) for each in runtime.taps.items()]:
         raise StateError(f"taps are {header['taps']}, expected {list(runtime.taps.items())}")
-    part = under("memory", arrays)
+    part, chances = under("memory", arrays), None
     if part:
         memory, upkeep = runtime._open()
         n_features = memory.exemplars.n_features
@@ -128,6 +154,7 @@ def _restored(
             model = DerivedModel.from_state(learned, n_features, seed)
             model.check_classes(len(runtime.classes))
             upkeep.restore(model, int(header["fitted_version"]))
+            chances = model.reference.chances
     runtime._sensor.restore(under("sensor", arrays))
     runtime._counters = {name: int(header["counters"][name]) for name in runtime._counters}
     if not 0 <= int(header["next_id"]) <= MAX_ID:
@@ -136,8 +163,8 @@ def _restored(
     before = header["before_growth"]
     runtime._before_growth = None if before is None else int(before)
     runtime._policy.restore(header["policy"])
-    if runtime._model is not None:
-        runtime._policy.drift.start_anew(runtime._model.reference.chances)
+    if chances is not None:
+        runtime._policy.drift.start_anew(chances)
     return runtime
 
 

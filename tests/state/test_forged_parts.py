@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from edge_runtime.errors import StateError
 from edge_runtime.memory.memory import Memory
-from edge_runtime.model.adaptor import Adaptor
 from edge_runtime.model.derived import DerivedModel
+from edge_runtime.model.experts.adaptor import Adaptor
 from edge_runtime.model.frame import Frame
 from edge_runtime.model.score import StrangenessScore
 from tests.domains import N_CLASSES, N_FEATURES, domain

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from edge_runtime.model.mixing import best_temperature, fit_weights, log_softmax, loss_of
+from edge_runtime.model.experts.mixing import best_temperature, fit_weights, log_softmax, loss_of
 
 
 def experts(n=300, n_classes=3, seed=0, quality=(2.0, 1.0)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_runtime.model.kernel import (
+from edge_runtime.model.experts.kernel import (
     ARC,
     KERNELS,
     KernelChoice,

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from edge_runtime.errors import StateError
 from edge_runtime.memory.classes import counts_of
-from edge_runtime.model.mixing import best_temperature
+from edge_runtime.model.experts.mixing import best_temperature
 from edge_runtime.state.fields import Field, restored
 
 Matrix = npt.NDArray[np.float32]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_runtime.model.prototypes import Prototypes, by_class
+from edge_runtime.model.experts.prototypes import Prototypes, by_class
 
 
 def made(n_dims=1024, seed=0):
