@@ -6,101 +6,18 @@ convolution, activation, pooling. A 1-D convolution is a 2-D one of height 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from math import prod
-from typing import Any, Final
+from dataclasses import dataclass
 
-import numpy as np
-
-from adaptors._state import checked_arrays
-from adaptors.activations import activation
-from adaptors.conv_layer import ConvLayer, Geometry
-from adaptors.layers import uniform_start
-from adaptors.rule import Shape, positive, with_extras
-
-POOLS: Final = (None, "max", "average")
-TARGETS: Final = ("channel", "grid", "map")
+from adaptors.conv_layer import Convolution
 
 
 @dataclass(frozen=True)
-class _Conv:
-    n_channels: int
-    kernel: Any = 3
-    activation: str = "tanh"
-    stride: Any = 1
-    padding: Any = 0
-    pool: str | None = None
-    pool_size: Any = 2
-    depthwise: bool = False
-    target: str = "channel"
-    normalise: bool = False
-
-    _kind = "conv"
-    _rank = 2
-
-    def __post_init__(self) -> None:
-        positive("n_channels", self.n_channels)
-        activation(self.activation)
-        for name, least in (("kernel", 1), ("stride", 1), ("padding", 0), ("pool_size", 1)):
-            object.__setattr__(self, name, _sizes(name, getattr(self, name), self._rank, least))
-        if self.pool not in POOLS:
-            raise ValueError(f"pool is {self.pool!r}, expected 'max', 'average' or None.")
-        if self.target not in TARGETS:
-            raise ValueError(f"target is {self.target!r}, expected one of {TARGETS}.")
-        if any(p >= k for p, k in zip(self.padding, self.kernel, strict=True)):
-            raise ValueError(f"padding is {self.padding}, expected less than kernel {self.kernel}.")
-
-    @property
-    def geometry(self) -> Geometry:
-        """Kernel, stride, padding and pooling in two dimensions."""
-        height, nothing = ((1,), (0,)) if self._rank == 1 else ((), ())
-        return Geometry(
-            (*height, *self.kernel),
-            (*height, *self.stride),
-            (*nothing, *self.padding),
-            (*height, *self.pool_size),
-        )
-
-    def build(self, input_shape: Shape, rng: np.random.Generator) -> ConvLayer:
-        """Return a layer with random weights, uniform within 1 / sqrt(patch size), and no bias."""
-        start = uniform_start(self.n_channels, self._n_weights(input_shape), rng)
-        return ConvLayer(self, input_shape, start)
-
-    def restore(self, input_shape: Shape, arrays: Mapping[str, Any]) -> ConvLayer:
-        """Return a layer with the given weights, copied; refuse any other shape, dtype or name."""
-        shapes = {
-            "weights": (self.n_channels, self._n_weights(input_shape)),
-            "bias": (self.n_channels,),
-        }
-        checked = checked_arrays(arrays, with_extras(shapes, arrays), np.float32)
-        return ConvLayer(self, input_shape, checked)
-
-    def header(self) -> dict[str, Any]:
-        """Return the layer's description for a saved state."""
-        fields = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-        return {"kind": self._kind, **fields, "n_channels": int(self.n_channels)}
-
-    def _n_weights(self, input_shape: Shape) -> int:
-        if len(input_shape) != self._rank + 1:
-            raise ValueError(
-                f"{type(self).__name__} has an input of shape {input_shape}, expected "
-                f"{self._rank + 1} dimensions, channels last."
-            )
-        if self.depthwise and self.n_channels != input_shape[-1]:
-            raise ValueError(
-                f"a depthwise convolution has as many channels as its input, {input_shape[-1]}, "
-                f"not {self.n_channels}."
-            )
-        return int(prod(self.kernel)) * (1 if self.depthwise else input_shape[-1])
-
-
-@dataclass(frozen=True)
-class Conv1d(_Conv):
+class Conv1d(Convolution):
     """A convolution over samples (length, channels); parameters as of `Conv2d`, one size each.
 
     Examples
     --------
+    >>> import numpy as np
     >>> layer = Conv1d(8, kernel=5, pool="max").build((28, 3), np.random.default_rng(0))
     >>> layer.output_shape
     (12, 8)
@@ -111,7 +28,7 @@ class Conv1d(_Conv):
 
 
 @dataclass(frozen=True)
-class Conv2d(_Conv):
+class Conv2d(Convolution):
     """A convolution over samples (height, width, channels), channels last.
 
     Parameters
@@ -145,6 +62,7 @@ class Conv2d(_Conv):
 
     Examples
     --------
+    >>> import numpy as np
     >>> layer = Conv2d(16, kernel=3, pool="max").build((28, 28, 1), np.random.default_rng(0))
     >>> layer.output_shape
     (13, 13, 16)
@@ -152,12 +70,3 @@ class Conv2d(_Conv):
 
     _kind = "conv2d"
     _rank = 2
-
-
-def _sizes(name: str, value: Any, rank: int, least: int) -> tuple[int, ...]:
-    sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,) * rank
-    if len(sizes) != rank:
-        raise ValueError(f"{name} is {value!r}, expected one number or {rank}.")
-    for size in sizes:
-        positive(name, size, least)
-    return tuple(int(size) for size in sizes)

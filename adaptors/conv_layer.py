@@ -1,5 +1,7 @@
 """`ConvLayer`: a convolution as a product with patches, and its local rule.
 
+`Convolution` describes one and builds its layer; each needs the other, so both are here.
+
 Every patch is a row of a matrix, and a convolution is one matrix product. The target is met before
 pooling, but for the target "grid" after it.
 
@@ -12,22 +14,24 @@ Gram norm.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from adaptors._backend import kernels
-from adaptors.layers import MatrixLayer
+from adaptors._state import checked_arrays
+from adaptors.activations import activation
+from adaptors.layers import MatrixLayer, uniform_start
 from adaptors.losses import Labels
-from adaptors.rule import WORKSPACE, Array, Goal, Shape, checked_delta
+from adaptors.rule import WORKSPACE, Array, Goal, Shape, checked_delta, positive, with_extras
 from adaptors.whitening import Statistics, Sums
-
-if TYPE_CHECKING:
-    from adaptors.conv import _Conv
 
 Pair = tuple[int, int]
 
+POOLS: Final = (None, "max", "average")
+TARGETS: Final = ("channel", "grid", "map")
 # Regions of a map, in each direction, that a "grid" target tells apart.
 GRID: Final = 4
 # Means over a region differ far less than single activations: without this factor on similarities
@@ -44,15 +48,89 @@ class Geometry(NamedTuple):
     pool_size: Pair
 
 
+@dataclass(frozen=True)
+class Convolution:
+    """What `Conv1d` and `Conv2d` share: they differ in name and in the rank of their sizes."""
+
+    n_channels: int
+    kernel: Any = 3
+    activation: str = "tanh"
+    stride: Any = 1
+    padding: Any = 0
+    pool: str | None = None
+    pool_size: Any = 2
+    depthwise: bool = False
+    target: str = "channel"
+    normalise: bool = False
+
+    _kind = "conv"
+    _rank = 2
+
+    def __post_init__(self) -> None:
+        positive("n_channels", self.n_channels)
+        activation(self.activation)
+        for name, least in (("kernel", 1), ("stride", 1), ("padding", 0), ("pool_size", 1)):
+            object.__setattr__(self, name, _sizes(name, getattr(self, name), self._rank, least))
+        if self.pool not in POOLS:
+            raise ValueError(f"pool is {self.pool!r}, expected 'max', 'average' or None.")
+        if self.target not in TARGETS:
+            raise ValueError(f"target is {self.target!r}, expected one of {TARGETS}.")
+        if any(p >= k for p, k in zip(self.padding, self.kernel, strict=True)):
+            raise ValueError(f"padding is {self.padding}, expected less than kernel {self.kernel}.")
+
+    @property
+    def geometry(self) -> Geometry:
+        """Kernel, stride, padding and pooling in two dimensions."""
+        height, nothing = ((1,), (0,)) if self._rank == 1 else ((), ())
+        return Geometry(
+            (*height, *self.kernel),
+            (*height, *self.stride),
+            (*nothing, *self.padding),
+            (*height, *self.pool_size),
+        )
+
+    def build(self, input_shape: Shape, rng: np.random.Generator) -> ConvLayer:
+        """Return a layer with random weights, uniform within 1 / sqrt(patch size), and no bias."""
+        start = uniform_start(self.n_channels, self._n_weights(input_shape), rng)
+        return ConvLayer(self, input_shape, start)
+
+    def restore(self, input_shape: Shape, arrays: Mapping[str, Any]) -> ConvLayer:
+        """Return a layer with the given weights, copied; refuse any other shape, dtype or name."""
+        shapes = {
+            "weights": (self.n_channels, self._n_weights(input_shape)),
+            "bias": (self.n_channels,),
+        }
+        checked = checked_arrays(arrays, with_extras(shapes, arrays), np.float32)
+        return ConvLayer(self, input_shape, checked)
+
+    def header(self) -> dict[str, Any]:
+        """Return the layer's description for a saved state."""
+        fields = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {"kind": self._kind, **fields, "n_channels": int(self.n_channels)}
+
+    def _n_weights(self, input_shape: Shape) -> int:
+        if len(input_shape) != self._rank + 1:
+            raise ValueError(
+                f"{type(self).__name__} has an input of shape {input_shape}, expected "
+                f"{self._rank + 1} dimensions, channels last."
+            )
+        if self.depthwise and self.n_channels != input_shape[-1]:
+            raise ValueError(
+                f"a depthwise convolution has as many channels as its input, {input_shape[-1]}, "
+                f"not {self.n_channels}."
+            )
+        return int(prod(self.kernel)) * (1 if self.depthwise else input_shape[-1])
+
+
 class ConvLayer(MatrixLayer):
     """Weights (n_channels, patch size) and bias of a convolution, and its local rule.
 
     A patch is flattened as (kernel height, kernel width, channels).
     """
 
-    spec: _Conv
+    spec: Convolution
 
-    def __init__(self, spec: _Conv, input_shape: Shape, arrays: Mapping[str, Array]) -> None:
+    def __init__(self, spec: Convolution, input_shape: Shape, arrays: Mapping[str, Array]) -> None:
         super().__init__(spec, arrays)
         self.input_shape = input_shape
         self._at = spec.geometry
@@ -233,6 +311,15 @@ class ConvLayer(MatrixLayer):
             power += np.square(A).sum(axis=(0, 1)).reshape(-1, self.n_units).sum(axis=0)
             power += (root @ root) * A.shape[1]
         return power
+
+
+def _sizes(name: str, value: Any, rank: int, least: int) -> tuple[int, ...]:
+    sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,) * rank
+    if len(sizes) != rank:
+        raise ValueError(f"{name} is {value!r}, expected one number or {rank}.")
+    for size in sizes:
+        positive(name, size, least)
+    return tuple(int(size) for size in sizes)
 
 
 def _intervals(length: int, n_parts: int) -> tuple[Labels, Labels]:
