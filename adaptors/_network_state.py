@@ -6,19 +6,16 @@ alone claims.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from adaptors._state import check_format, positive_int
 from adaptors.conv import Conv1d, Conv2d
-from adaptors.layers import Dense
+from adaptors.layers import Dense, DenseLayer
 from adaptors.recurrent import Recurrent, completed
-from adaptors.rule import Array, LocalLayer
-
-if TYPE_CHECKING:
-    from adaptors.network import TargetProjectionNetwork
+from adaptors.rule import Array, LocalLayer, Shape
 
 FORMAT: Final = "adaptors.network"
 # 2: layers of every kind, momentum, noise, values. A state of version 1 is still read.
@@ -31,11 +28,26 @@ SPECS: Final[dict[str, Any]] = {
 }
 
 
-def saved(network: TargetProjectionNetwork) -> tuple[dict[str, Any], dict[str, Array]]:
+class Parts(NamedTuple):
+    """What a network is put together from: all that its state describes, but the progress."""
+
+    input_shape: Shape
+    layers: list[LocalLayer]
+    output: DenseLayer
+    loss: Any
+    seed: int
+    outputs: str
+    codes: str
+    momentum: float
+    noise: float
+
+
+def saved(parts: Parts) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return a JSON-able header and copies of all learned arrays."""
-    if not isinstance(network.loss, str):
-        raise ValueError(f"a network with the loss object {network.loss!r} has no saved form.")
-    places = _places(network)
+    if not isinstance(parts.loss, str):
+        raise ValueError(f"a network with the loss object {parts.loss!r} has no saved form.")
+    hidden = [(f"hidden{i}", layer) for i, layer in enumerate(parts.layers)]
+    places: list[tuple[str, LocalLayer]] = [*hidden, ("output", parts.output)]
     arrays = {
         f"{place}.{name}": array.copy()
         for place, layer in places
@@ -44,73 +56,74 @@ def saved(network: TargetProjectionNetwork) -> tuple[dict[str, Any], dict[str, A
     header = {
         "format": FORMAT,
         "version": VERSION,
-        "input_shape": list(network.input_shape),
-        "n_outputs": network.n_outputs,
-        "outputs": network.outputs,
-        "layers": [layer.spec.header() for layer in network.layers],
-        "loss": network.loss,
-        "codes": network.codes,
-        "momentum": network.momentum,
-        "noise": network.noise,
-        "seed": network.seed,
-        "n_steps": network.output.n_steps,
+        "input_shape": list(parts.input_shape),
+        "n_outputs": parts.output.n_units,
+        "outputs": parts.outputs,
+        "layers": [layer.spec.header() for layer in parts.layers],
+        "loss": parts.loss,
+        "codes": parts.codes,
+        "momentum": parts.momentum,
+        "noise": parts.noise,
+        "seed": parts.seed,
+        "n_steps": parts.output.n_steps,
         "rate_factors": [layer.rate_factor for _, layer in places],
     }
     return header, arrays
 
 
-def restore(
-    network: TargetProjectionNetwork, header: Mapping[str, Any], arrays: Mapping[str, Any]
-) -> None:
-    """Make ``network``, which is empty, what the state describes."""
-    header = _upgraded(header)
+def upgraded(header: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a header in the words of the present version; refuse an unknown one."""
+    if header.get("format") == FORMAT and header.get("version") == 1:
+        header = _from_version_1(header)
     check_format(header, FORMAT, VERSION)
+    return header
+
+
+def restored(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> Parts:
+    """Return the parts that an `upgraded` header and its arrays describe."""
     momentum, noise = (_number(header, name) for name in ("momentum", "noise"))
-    parts: dict[str, dict[str, Any]] = {}
+    by_place: dict[str, dict[str, Any]] = {}
     for name, array in arrays.items():
         place, _, leaf = name.rpartition(".")
-        parts.setdefault(place, {})[leaf] = array
+        by_place.setdefault(place, {})[leaf] = array
     shape = tuple(positive_int({"input_shape": n}, "input_shape") for n in header["input_shape"])
     if not shape:
         raise ValueError("state has an empty input_shape.")
     layers: list[LocalLayer] = []
     for i, described in enumerate(header["layers"]):
         before = layers[-1].output_shape if layers else shape
-        layers.append(_spec(described).restore(before, parts.pop(f"hidden{i}")))
+        layers.append(_spec(described).restore(before, by_place.pop(f"hidden{i}")))
     before = layers[-1].output_shape if layers else shape
-    output = Dense(positive_int(header, "n_outputs"), "linear")
-    restored = output.restore(before, parts.pop("output"))
-    if parts:
-        raise ValueError(f"state has arrays of unknown layers {sorted(parts)}.")
+    output = Dense(positive_int(header, "n_outputs"), "linear").restore(
+        before, by_place.pop("output")
+    )
+    if by_place:
+        raise ValueError(f"state has arrays of unknown layers {sorted(by_place)}.")
     seed = positive_int(header, "seed", least=0)
-    network._assemble(shape, layers, restored, header["loss"], seed)
-    # Codes are made last, because the arrays have now shown that these sizes are real.
-    network._begin(header["outputs"], header["codes"], momentum, noise)
-    _restore_progress(network, header)
+    loss, outputs, codes = header["loss"], header["outputs"], header["codes"]
+    return Parts(shape, layers, output, loss, seed, outputs, codes, momentum, noise)
 
 
-def _restore_progress(network: TargetProjectionNetwork, header: Mapping[str, Any]) -> None:
-    places, factors = _places(network), header["rate_factors"]
-    if len(factors) != len(places):
+def restore_progress(
+    layers: Sequence[LocalLayer], momentum: float, header: Mapping[str, Any]
+) -> None:
+    """Give all layers, the output last, the rates and steps of an `upgraded` header.
+
+    Comes after the network has checked its momentum, so that a wrong one is named as such.
+    """
+    factors = header["rate_factors"]
+    if len(factors) != len(layers):
         raise ValueError(f"state has rate factors {factors!r}, expected one per layer.")
-    for (_, layer), factor in zip(places, factors, strict=True):
+    for layer, factor in zip(layers, factors, strict=True):
         if not isinstance(factor, float) or not 0.0 < factor <= 1.0:
             raise ValueError(f"state has rate factor {factor!r}, expected within (0, 1].")
-        if bool(layer.velocity) != bool(network.momentum):
-            raise ValueError(f"state has momentum {network.momentum} but other arrays.")
+        if bool(layer.velocity) != bool(momentum):
+            raise ValueError(f"state has momentum {momentum} but other arrays.")
         layer.rate_factor = factor
         layer.n_steps = positive_int(header, "n_steps", least=0)
 
 
-def _places(network: TargetProjectionNetwork) -> list[tuple[str, LocalLayer]]:
-    hidden = [(f"hidden{i}", layer) for i, layer in enumerate(network.layers)]
-    return [*hidden, ("output", network.output)]
-
-
-def _upgraded(header: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a header of version 1 in the words of the present one; any other as it is."""
-    if header.get("format") != FORMAT or header.get("version") != 1:
-        return header
+def _from_version_1(header: Mapping[str, Any]) -> Mapping[str, Any]:
     new = {"outputs": "classes", "codes": "sign", "momentum": 0.0, "noise": 0.0, "n_steps": 0}
     kept = {name: header[name] for name in ("format", "layers", "loss", "seed", "rate_factors")}
     return {

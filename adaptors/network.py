@@ -16,9 +16,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from adaptors import _network_state
 from adaptors._backend import kernels
 from adaptors._estimator import check_random_state
+from adaptors._network_state import Parts, restore_progress, restored, saved, upgraded
 from adaptors._targets import targets
 from adaptors.layers import Dense, DenseLayer, as_shape
 from adaptors.losses import local_loss
@@ -101,27 +101,21 @@ class TargetProjectionNetwork:
             built.append(spec.build(built[-1].output_shape if built else shape, rng))
         width = prod(built[-1].output_shape if built else shape)
         output = output_layer(np.zeros((n_outputs, width), np.float32))
-        self._assemble(shape, built, output, loss, seed)
-        self._begin(outputs, codes, momentum, noise)
+        self._assemble(Parts(shape, built, output, loss, seed, outputs, codes, momentum, noise))
         for layer in self._all_layers():
             layer.begin()
             if whiten:
                 layer.whiten()
 
-    def _assemble(
-        self,
-        shape: tuple[int, ...],
-        layers: list[LocalLayer],
-        output: DenseLayer,
-        loss: Any,
-        seed: int,
-    ) -> None:
-        self.input_shape, self.layers, self.output = shape, layers, output
-        self.loss, self._loss, self.seed = loss, local_loss(loss), seed
+    def _assemble(self, parts: Parts) -> None:
+        shape, layers = parts.input_shape, parts.layers
+        self.input_shape, self.layers, self.output = shape, layers, parts.output
+        self.loss, self._loss, self.seed = parts.loss, local_loss(parts.loss), parts.seed
         self._no_frame = np.empty((0, prod(shape)), np.float32)
         is_shallow = len(shape) == len(layers) == 1 and type(layers[0]) is DenseLayer
         # The shape of what `_answer` can answer; of nothing, where there is no such way.
         self._row = (1, *shape) if is_shallow and not layers[0].spec.normalise else ()
+        self._begin(parts.outputs, parts.codes, parts.momentum, parts.noise)
 
     def _begin(self, outputs: str, codes: str, momentum: float, noise: float) -> None:
         for name, value, limit in (("momentum", momentum, 1.0), ("noise", noise, MAX_NOISE)):
@@ -228,7 +222,18 @@ class TargetProjectionNetwork:
 
         Codes are not in it: they follow from the seed.
         """
-        return _network_state.saved(self)
+        parts = Parts(
+            input_shape=self.input_shape,
+            layers=self.layers,
+            output=self.output,
+            loss=self.loss,
+            seed=self.seed,
+            outputs=self.outputs,
+            codes=self.codes,
+            momentum=self.momentum,
+            noise=self.noise,
+        )
+        return saved(parts)
 
     @classmethod
     def from_state(
@@ -237,7 +242,10 @@ class TargetProjectionNetwork:
         """Return the network that `to_state` described; refuse any other shape or version."""
         network = cls.__new__(cls)
         try:
-            _network_state.restore(network, header, arrays)
+            header = upgraded(header)
+            # Makes the codes too: only now have the arrays shown that their sizes are real.
+            network._assemble(restored(header, arrays))
+            restore_progress(network._all_layers(), network.momentum, header)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"state header is damaged or not a network's: {error!r}.") from error
         return network
