@@ -28,7 +28,8 @@ from benchmarks.reporting import Report
 from benchmarks.timing import medians
 from edge_runtime import EdgeRuntime
 from edge_runtime.inputs.encoders import Encoder
-from edge_runtime.model import fitting, frame, kernel
+from edge_runtime.model import fitting, frame
+from edge_runtime.model.experts import kernel
 from edge_runtime.model.fitting import fit_weights
 
 TAPS = {"tap1": 24, "tap2": 40, "tap3": 112, "embedding": 1280}

@@ -41,8 +41,7 @@ def test_many_classes_are_refused_before_they_exceed_the_budget(n_features, budg
     for k in range(256):
         try:
             runtime.learn_many(k + rng.normal(size=(4, n_features)), [k] * 4)
-        except BudgetError as error:
-            assert f"{k + 1} classes of" in str(error)
+        except BudgetError:
             break
         assert runtime.n_bytes <= budget
     assert 4 <= len(runtime.classes) < 256
