@@ -54,7 +54,7 @@ class Upkeep:
         """Whether a model has to be made anew."""
         if self.model is None or memory.version != self.fitted_version:
             return len(memory.exemplars) > 0
-        return self.model.kernel.is_full
+        return self.model.n_appended > self.model.kernel.most_recent
 
     def tend(self, memory: Memory, n_classes: int, *, is_now: bool = False) -> FittedModel | None:
         """Fit if it is due; returns a fit that has come to its end, already swapped in.

@@ -246,9 +246,9 @@ class KernelHead:
             self.coefficients = self._fitted - self._certain.T @ (self._known.T @ self._correction)
 
     @property
-    def is_full(self) -> bool:
-        """Whether a fit is due: by a quarter more labels, or than it has landmarks."""
-        return self.n_recent > len(self.landmarks) // APPENDED
+    def most_recent(self) -> int:
+        """Labels that may be taken before a fit is due: a quarter of its landmarks."""
+        return len(self.landmarks) // APPENDED
 
     @property
     def n_recent(self) -> int:
