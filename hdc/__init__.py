@@ -14,7 +14,6 @@ _HOME = {
     "Calibration": "conformal",
     "DriftDetector": "drift",
     "FourierFeatures": "fourier",
-    "GaussianProjection": "matrix_projection",
     "HDFFDetector": "hdff",
     "HypervectorEncoder": "encoder",
     "ItemMemory": "memory",
@@ -24,7 +23,6 @@ _HOME = {
     "PrototypeClassifier": "prototypes",
     "ScalarMemory": "memory",
     "SignedHadamard": "projection",
-    "SparseProjection": "matrix_projection",
     "Taps": "covariance",
     "Whitening": "whitening",
 }

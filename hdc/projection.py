@@ -13,13 +13,12 @@ the raw output of PCG64, which NumPy promises to keep.
 
 Sources: N. Ailon and B. Chazelle, "The fast Johnson-Lindenstrauss transform", SIAM J. Comput. 39,
 2009; F. X. Yu et al., "Orthogonal random features", NeurIPS 2016 (several rounds of HD).
-Not done here: whitening (`hdc.whitening`); dense and sparse matrices (`hdc.matrix_projection`).
+Not done here: whitening (`hdc.whitening`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -32,21 +31,6 @@ _MAX_FEATURES = 2**17  # leaves 7 bits and a sign for each feature
 _MIN_WIDTH = 1024  # fewer coordinates would give few features too few distinct directions
 _TINY = np.float32(2.0**-100)  # a sample of smaller magnitudes loses resolution, not exactness
 _CHUNK_FLOATS = 2**17  # half a MiB for each of two intermediate results, about one cache
-
-
-class Projection(Protocol):
-    """What turns features into hypervectors."""
-
-    n_features: int
-    n_dims: int
-
-    def real(self, X: ArrayLike) -> Float32:
-        """Return real hypervectors, (n, n_dims)."""
-        ...
-
-    def bits(self, X: ArrayLike) -> Bits:
-        """Return packed signs, (n, n_dims // 64)."""
-        ...
 
 
 class SignedHadamard:
