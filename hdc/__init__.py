@@ -12,7 +12,6 @@ from typing import Any
 
 _HOME = {
     "Calibration": "conformal",
-    "DriftDetector": "drift",
     "FourierFeatures": "fourier",
     "HDFFDetector": "hdff",
     "HypervectorEncoder": "encoder",

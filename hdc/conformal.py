@@ -8,7 +8,7 @@ That holds on average over calibration sets; one set of n has an alarm rate that
 with a standard deviation of about ``sqrt(rate * (1 - rate) / n)``.
 
 With n scores the smallest p-value is ``1 / (n + 1)``: a rate below it can never be signalled, and
-`Calibration.can_meet` says so. Drift over many samples is in `hdc.drift`; scores in `hdc.ood`.
+`Calibration.can_meet` says so. Scores are in `hdc.ood`; drift is not looked for here.
 """
 
 from __future__ import annotations

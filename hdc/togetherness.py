@@ -2,7 +2,7 @@
 
 P-values say how strange one sample is. A new domain need not be strange at all: it may lie well
 inside an old one. What gives it away is that all samples are off in the same direction from where
-their class used to be. Not here: the alarm (`hdc.drift`), and what samples used to be like.
+their class used to be. Not here: the alarm, and what samples used to be like.
 """
 
 from __future__ import annotations

@@ -28,13 +28,26 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.records import Answer, Cell
-from hdc.drift import BULKS, KAPPAS, LARGEST_SUM, SLACK, SMALLEST_P
 from hdc.togetherness import Togetherness
 
 N_BITS = 1024
+# Bets ``kappa * p ** (kappa - 1)`` on strangeness, from bold (pays when p-values are tiny) to shy
+# (pays when they are merely low).
+KAPPAS = (0.2, 0.4, 0.6, 0.8)
+# Bets ``a * (1 - p) ** (a - 1)`` that there are no high p-values, the bolder the larger: a new
+# domain may lie well inside an old one.
+BULKS = (1.5, 2.0, 3.0)
 # Bets on togetherness, by the rank of its value among those of chance.
 TOGETHER_KAPPAS = (0.2, 0.4, 0.6, 0.8)
 N_BETS = len(KAPPAS) + len(BULKS) + len(TOGETHER_KAPPAS)
+# No sum grows beyond this: it would be infinite, and infinity times nothing is no number.
+LARGEST_SUM = 1e300
+# No p-value counts for less than this, so that one stranger alone is never a drift.
+SMALLEST_P = 0.01
+# Standard errors by which a p-value is raised: it is uniform only on average over the scores that
+# it was ranked against, and bets that go on for ever would find out. One calibration sample in
+# forty misleads at two.
+SLACK = 2.0
 # Held-out scores that a cell needs to be judged by itself; below, by those of its slot.
 LEAST_SCORES = 20
 # Labels that a cell needs to say in which direction a sample is off.
