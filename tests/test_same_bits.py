@@ -22,7 +22,6 @@ from adaptors.quantised import QuantisedLayer
 from edge_runtime import EdgeRuntime, Settings
 from hdc import hypervector as hv
 from hdc.encoder import HypervectorEncoder
-from hdc.memory import circular_codebook, level_codebook, ngrams
 from tests.domains import N_CLASSES, domain
 
 GOLDEN = Path(__file__).parent / "golden" / "same-bits.json"
@@ -41,7 +40,7 @@ def digest(*arrays):
 
 
 def hypervectors():
-    """The algebra, the codebooks, and the projection of features, in 8,192 dimensions."""
+    """The algebra, and the projection of features, in 8,192 dimensions."""
     bits = hv.random(9, 8192, random_state=0)
     signs = hv.random(9, 8192, kind="bipolar", random_state=1)
     X, _ = domain(0, 50, 7)
@@ -52,9 +51,6 @@ def hypervectors():
         "bundle": digest(hv.bundle(bits), hv.bundle(bits[:8]), hv.bundle(signs)),
         "permute": digest(hv.permute(bits, 77), hv.permute(signs, -3)),
         "hamming": digest(hv.hamming(bits, bits[0])),
-        "codebooks": digest(level_codebook(8, 8192, random_state=2)),
-        "circle": digest(circular_codebook(8, 8192, random_state=2)),
-        "ngrams": digest(ngrams(bits)),
         "projection": digest(encode(X)),
         "projection of one": digest(*[encode(x[None]) for x in X[:9]]),
     }
