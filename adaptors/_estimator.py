@@ -104,21 +104,6 @@ class RegressorMixin:
         return float(1.0 - unexplained / np.average(spread, weights=sample_weight))
 
 
-class TransformerMixin:
-    """A transformer: `fit_transform` is `fit`, then `transform`."""
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()  # type: ignore[misc]
-        tags.estimator_type = "transformer"
-        tags.transformer_tags = importlib.import_module("sklearn.utils").TransformerTags()
-        return tags
-
-    def fit_transform(self, X: npt.ArrayLike, y: Any = None) -> Array:
-        """Fit to X (and y), then return X transformed."""
-        transformed: Array = self.fit(X, y).transform(X)  # type: ignore[attr-defined]
-        return transformed
-
-
 class OutlierMixin:
     """A detector: `fit_predict` is `fit`, then `predict`: +1 for known, -1 for strange."""
 

@@ -14,7 +14,6 @@ _HOME = {
     "Calibration": "conformal",
     "FourierFeatures": "fourier",
     "HDFFDetector": "hdff",
-    "HypervectorEncoder": "encoder",
     "MondrianCalibration": "conformal",
     "OODDetector": "ood",
     "PooledCovariance": "covariance",

@@ -29,15 +29,6 @@ class Centre(contract.OutlierMixin, contract.Estimator):
         return np.where(distance < self.scale, 1, -1)
 
 
-class Shift(contract.TransformerMixin, contract.Estimator):
-    def fit(self, X, y=None):
-        self.mean_ = contract.check_X(self, X, reset=True).mean(axis=0)
-        return self
-
-    def transform(self, X):
-        return contract.check_X(self, X) - self.mean_
-
-
 class Mean(contract.RegressorMixin, contract.Estimator):
     def fit(self, X, y):
         X = contract.check_X(self, X, reset=True)
@@ -73,20 +64,18 @@ def test_an_unknown_parameter_is_refused_with_the_valid_ones():
 def test_repr_shows_what_differs_from_the_defaults():
     assert repr(Centre()) == "Centre()"
     assert repr(Centre(scale=0.5)) == "Centre(scale=0.5)"
-    assert repr(Shift()) == "Shift()"
 
 
 def test_mixins_provide_the_combined_verbs():
     X = np.array([[0.0], [0.0], [9.0]])
     assert Centre(scale=4.0).fit_predict(X).tolist() == [1, 1, -1]
-    assert Shift().fit_transform(X)[2, 0] == 6.0
     regressor = Mean().fit(X, [1.0, 2.0, 3.0])
     assert regressor.score(X, [1.0, 2.0, 3.0]) == 0.0
 
 
 @pytest.mark.parametrize(
     ("estimator", "kind"),
-    [(Centre(), "outlier_detector"), (Shift(), "transformer"), (Mean(), "regressor")],
+    [(Centre(), "outlier_detector"), (Mean(), "regressor")],
 )
 def test_tags_tell_scikit_learn_the_kind(estimator, kind):
     tags = estimator.__sklearn_tags__()

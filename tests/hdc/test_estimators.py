@@ -11,11 +11,10 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import hdc
-from hdc import HDFFDetector, HypervectorEncoder, OODDetector, PrototypeClassifier
+from hdc import HDFFDetector, OODDetector, PrototypeClassifier
 
 TOO_FEW = "ignore:.*too few for a false-alarm rate:UserWarning"
 ESTIMATORS = [
-    HypervectorEncoder(n_dims=256, random_state=0),
     PrototypeClassifier(n_dims=1024, random_state=0),
     PrototypeClassifier(n_dims=1024, update="online", random_state=0),
     PrototypeClassifier(n_dims=1024, update="adapt", whiten=False, random_state=0),
@@ -49,7 +48,7 @@ def data(n: int = 80) -> tuple[np.ndarray, np.ndarray]:
 
 
 def answers(estimator, X):
-    names = ("transform", "decision_function", "p_value", "score_samples")
+    names = ("decision_function", "p_value", "score_samples")
     return [getattr(estimator, name)(X) for name in names if hasattr(estimator, name)]
 
 
@@ -71,7 +70,7 @@ def test_a_seed_repeats_and_input_is_neither_changed_nor_kept(estimator):
         assert (a == c).all()
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS[1:], ids=repr)
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
 def test_state_goes_round_through_json_and_continues_identically(estimator):
     X, y = data()
     original = clone(estimator).fit(X, y)
@@ -91,7 +90,7 @@ def test_state_goes_round_through_json_and_continues_identically(estimator):
         assert (a == b).all()
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS[1:], ids=repr)
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -107,7 +106,7 @@ def test_state_of_another_version_is_refused(estimator, change, message):
         type(estimator).from_state(header | change, arrays)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS[1:], ids=repr)
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
 def test_state_with_an_array_missing_is_refused(estimator):
     header, arrays = clone(estimator).fit(*data()).to_state()
     for name in arrays:
@@ -141,19 +140,6 @@ def test_a_refused_fit_leaves_what_was_learned(estimator):
         fitted.set_params(**{name: estimator.get_params()[name]})
     for a, b in zip(answers(fitted, X), before, strict=True):
         assert (a == b).all()
-
-
-@pytest.mark.parametrize("output", ["packed", "bipolar", "real"])
-def test_the_encoder_has_three_outputs(output):
-    X, _ = data()
-    out = HypervectorEncoder(n_dims=128, output=output, random_state=0).fit_transform(X)
-    expected = {"packed": (np.uint64, 2), "bipolar": (np.int8, 128), "real": (np.float32, 128)}
-    assert (out.dtype, out.shape[1]) == expected[output]
-
-
-def test_an_unknown_output_is_refused():
-    with pytest.raises(ValueError, match="output"):
-        HypervectorEncoder(output="ternary").fit(np.ones((1, 1)))
 
 
 def test_every_public_name_is_there_and_no_other():
