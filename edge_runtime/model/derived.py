@@ -145,7 +145,7 @@ class DerivedModel:
         """Scores (n, n_classes) of all experts, each by its weight."""
         w = self.weights
         gaussian = w[0] * self.cells.scores(D, self.frame.level[1] ** 2, n_classes)
-        total = gaussian + w[1] * by_class(similarities, self.cells.classes, n_classes)
+        total = gaussian + w[1] * by_class(similarities, self.cells.members, n_classes)
         if w[2] > 0:
             found = self.kernel.scores(U)
             total[:, : found.shape[1]] += w[2] * found[:, :n_classes]
@@ -175,8 +175,8 @@ class DerivedModel:
     def append(self, x: npt.NDArray[Any], k: int, slot: int) -> None:
         """Take one label more: raw features (d,)."""
         U = self.project(x[None])
-        self.cells.add(U, [k], [slot])
-        self.prototypes.derive(self.cells.means)
+        changed = self.cells.add(U, [k], [slot])
+        self.prototypes.derive(self.cells.means, changed)
         self.kernel.append(U[0], k)
 
     @property

@@ -300,7 +300,7 @@ class _Held:
         head = _kernel_head(self.choice, U, rows, learned, self.room)
         scores = [
             gaussian,
-            by_class(similarities, cells.classes, n_classes),
+            by_class(similarities, cells.members, n_classes),
             head.scores(V),
         ]
         if self.room.hidden and len(rows.y) >= LEAST_LABELS and len(np.unique(rows.y)) > 1:

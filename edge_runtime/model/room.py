@@ -55,7 +55,7 @@ def kernel_bytes(n_landmarks: int, n_features: int, n_classes: int) -> int:
     m, p = n_landmarks, min(n_features, MOST_DIRECTIONS)
     recent = m // APPENDED + 1
     fitted = m * (4 * p + 12 * n_classes + 4 * m)
-    return fitted + recent * (4 * (p + m + n_classes) + 8 * recent)
+    return fitted + recent * (4 * (p + 2 * m + 2 * n_classes) + 8 * recent)
 
 
 def least_bytes(n_features: int, n_cells: int, n_dims: int, n_classes: int) -> int:
@@ -74,7 +74,7 @@ def room_within(
     >>> room_within(32 * 2**20, 64, 10, 8192, 10, 256)
     Room(landmarks=1000, hidden=256, scores=64, speaking_cells=1629)
     >>> room_within(600_000, 64, 10, 8192, 10, 256)
-    Room(landmarks=139, hidden=0, scores=64, speaking_cells=20)
+    Room(landmarks=130, hidden=0, scores=64, speaking_cells=20)
     """
     left = max(budget - fixed_bytes(n_features, n_cells, n_dims), 0)
     few, many = LEAST_LANDMARKS, MOST_LANDMARKS

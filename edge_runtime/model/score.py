@@ -48,6 +48,11 @@ def views(similarities: Scores, D: Matrix, outside: npt.NDArray[np.float64]) -> 
     return found
 
 
+def _with(ascending: npt.NDArray[np.float64], score: float) -> npt.NDArray[np.float64]:
+    """Ascending scores with one more."""
+    return np.insert(ascending, int(np.searchsorted(ascending, score)), score)
+
+
 class StrangenessScore:
     """Score and p-values, from the views of held-out samples.
 
@@ -99,7 +104,9 @@ class StrangenessScore:
         self.scores = np.append(self.scores, score)
         self.classes = np.append(self.classes, k)
         self.slots = np.append(self.slots, slot)
-        self._sort()
+        self._all = _with(self._all, score)
+        self._of_slot[slot] = _with(self._of_slot.get(slot, self._all[:0]), score)
+        self._of_cell[k, slot] = _with(self.of_cell(k, slot), score)
 
     @staticmethod
     def p_value(reference: npt.NDArray[np.float64], score: float) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import StateError
+from edge_runtime.model.experts.cells import ClassMembers
 from edge_runtime.model.frame import Frame
 from edge_runtime.state.fields import Field, arrays_of, restored
 
@@ -54,7 +55,7 @@ class Adaptor:
         self, inward: Matrix, bias: Matrix, outward: Matrix, threshold: Matrix, classes: Indices
     ) -> None:
         self.inward, self.bias, self.outward, self.threshold = inward, bias, outward, threshold
-        self.classes = classes
+        self.classes, self._members = classes, ClassMembers(classes)
 
     @classmethod
     def fit(
@@ -112,9 +113,8 @@ class Adaptor:
         scores = (hidden @ self.outward + self.threshold).astype(np.float64)
         scores -= scores.max(axis=1, keepdims=True)
         odds = np.exp(scores)
-        shares = np.zeros_like(others)
-        np.add.at(shares.T, self.classes, odds.T)
-        shares /= odds.sum(axis=1, keepdims=True)
+        members, shares = self._members, np.zeros_like(others)
+        shares[:, members.classes] = members.sums(odds / odds.sum(axis=1, keepdims=True))
         known = np.zeros(others.shape[1], np.bool_)
         known[self.classes] = True
         if not known.all():

@@ -18,6 +18,34 @@ Indices = npt.NDArray[np.int64]
 UNKNOWN = -1e6
 
 
+class ClassMembers:
+    """Which of some columns belong to which class: sums and maxima over each class's columns.
+
+    Parameters
+    ----------
+    columns : (n_columns,) class of each.
+
+    Examples
+    --------
+    >>> members = ClassMembers(np.array([2, 0, 2]))
+    >>> values = np.array([[1.0, 5.0, 3.0]])
+    >>> members.classes.tolist(), members.sums(values).tolist(), members.highest(values).tolist()
+    ([0, 2], [[5.0, 4.0]], [[5.0, 3.0]])
+    """
+
+    def __init__(self, columns: Indices) -> None:
+        self._order = np.argsort(columns, kind="stable")
+        self.classes, self._starts = np.unique(columns[self._order], return_index=True)
+
+    def sums(self, values: Scores) -> Scores:
+        """Sum over the columns of each of `classes`, (n, n_classes)."""
+        return np.add.reduceat(values[:, self._order], self._starts, axis=1)
+
+    def highest(self, values: Scores) -> Scores:
+        """The highest of the columns of each of `classes`, (n, n_classes)."""
+        return np.maximum.reduceat(values[:, self._order], self._starts, axis=1)
+
+
 class Cells:
     """Sums of projections for each (class, slot) that has labels.
 
@@ -29,7 +57,9 @@ class Cells:
     Examples
     --------
     >>> cells = Cells(2, pull=0.0)
-    >>> cells.add(np.array([[1, 0], [1, 2], [-1, 0]], np.float32), [0, 0, 1], [0, 0, 0])
+    >>> changed = cells.add(
+    ...     np.array([[1, 0], [1, 2], [-1, 0]], np.float32), [0, 0, 1], [0, 0, 0]
+    ... )
     >>> cells.means.tolist(), cells.classes.tolist()
     ([[1.0, 1.0], [-1.0, 0.0]], [0, 1])
     """
@@ -42,6 +72,7 @@ class Cells:
         self.sums = np.zeros((0, n_dims))
         self.means: Matrix = np.zeros((0, n_dims), np.float32)
         self._squares: Matrix = np.zeros(0, np.float32)
+        self.members = ClassMembers(self.classes)
 
     def add(
         self,
@@ -49,8 +80,12 @@ class Cells:
         classes: npt.ArrayLike,
         slots: npt.ArrayLike,
         counts: npt.ArrayLike | None = None,
-    ) -> None:
-        """Add projections U (n, p) of labelled rows; or sums of so many `counts` rows each."""
+    ) -> Indices:
+        """Add projections U (n, p) of labelled rows; or sums of so many `counts` rows each.
+
+        Returns the indices of the cells whose means have changed.
+        """
+        n_before = len(self.classes)
         for u, k, slot, count in zip(
             U.astype(np.float64),
             np.asarray(classes).tolist(),
@@ -61,7 +96,11 @@ class Cells:
             i = self._index(k, slot)
             self.sums[i] += u
             self.counts[i] += count
-        self._derive()
+        if len(self.classes) > n_before:
+            self.members = ClassMembers(self.classes)
+        changed = np.flatnonzero(np.isin(self.classes, classes))
+        self._derive(changed)
+        return changed
 
     @property
     def index(self) -> dict[tuple[int, int], int]:
@@ -79,18 +118,17 @@ class Cells:
         self.sums = np.concatenate([self.sums, np.zeros((1, self.n_dims))])
         return len(self.classes) - 1
 
-    def _derive(self) -> None:
-        _, which = np.unique(self.classes, return_inverse=True)
-        own = self.sums / np.maximum(self.counts, 1e-9)[:, None]
-        totals = np.zeros((which.max() + 1, self.n_dims))
-        n = np.zeros(len(totals))
-        np.add.at(totals, which, own)
-        np.add.at(n, which, 1.0)
-        shared = (totals / n[:, None])[which]
-        weight = self.counts + self.pull
-        means = (self.sums + self.pull * shared) / weight[:, None]
-        self.means = means.astype(np.float32)
-        self._squares = np.einsum("ij,ij->i", self.means, self.means)
+    def _derive(self, rows: Indices) -> None:
+        """Make the means of these cells anew: all cells of their classes are among them."""
+        missing = len(self.classes) - len(self.means)
+        self.means = np.pad(self.means, ((0, missing), (0, 0)))
+        self._squares = np.pad(self._squares, (0, missing))
+        sums, counts = self.sums[rows], self.counts[rows][:, None]
+        alike = (self.classes[rows][:, None] == self.classes[rows]).astype(float)
+        shared = (alike / alike.sum(axis=1, keepdims=True)) @ (sums / np.maximum(counts, 1e-9))
+        means = ((sums + self.pull * shared) / (counts + self.pull)).astype(np.float32)
+        self.means[rows] = means
+        self._squares[rows] = np.einsum("ij,ij->i", means, means)
 
     def distances(self, U: Matrix) -> Matrix:
         """Squared distances of projections (n, p) to the means of all cells, (n, n_cells)."""
@@ -102,14 +140,12 @@ class Cells:
         """Log-likelihoods of the classes (n, n_classes) up to a constant, from `distances`."""
         scores = np.full((len(D), n_classes), UNKNOWN)
         L = (-0.5 * scale) * D.astype(np.float64)
-        if len(self.classes) == len(np.unique(self.classes)):  # one slot: nothing to sum over
+        if len(self.classes) == len(self.members.classes):  # one slot: nothing to sum over
             scores[:, self.classes] = L
             return scores
         highest = L.max(axis=1, keepdims=True)
-        sums = np.zeros((len(D), n_classes))
-        np.add.at(sums.T, self.classes, np.exp(np.maximum(L - highest, -700.0)).T)
-        known = np.unique(self.classes)
-        scores[:, known] = np.log(np.maximum(sums[:, known], 1e-300)) + highest
+        sums = self.members.sums(np.exp(np.maximum(L - highest, -700.0)))
+        scores[:, self.members.classes] = np.log(np.maximum(sums, 1e-300)) + highest
         return scores
 
     def counts_of(self, slot: int, n_classes: int) -> npt.NDArray[np.float64]:

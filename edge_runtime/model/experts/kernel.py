@@ -124,6 +124,8 @@ class KernelHead:
     def _forget_recent(self) -> None:
         self._recent: Matrix = self.landmarks[:0]
         self._known: Matrix = np.zeros((0, len(self.landmarks)), np.float32)
+        self._carried: Matrix = self._known  # what landmarks carry of a correction at each label
+        self._base: Matrix = np.zeros((0, len(self.offset)), np.float32)  # answers of the fit
         self._inner = np.zeros((0, 0))  # covariance of the answers at recent labels
         self._targets: list[int] = []
         self._weights: list[float] = []
@@ -210,6 +212,7 @@ class KernelHead:
         missing = k + 1 - self.n_classes
         if missing > 0:
             self._fitted = np.pad(self._fitted, ((0, 0), (0, missing)))
+            self._base = np.pad(self._base, ((0, 0), (0, missing)))
             self.offset = np.pad(self.offset, (0, missing))
         width = self.choice.width
         there = kernel(width, u[None], self.landmarks)
@@ -222,7 +225,10 @@ class KernelHead:
         self._inner[n, : n + 1] = self._inner[: n + 1, n] = beside
         self._inner[n, n] = max(self._inner[n, n], 0.0)
         self._recent = np.concatenate([self._recent, u[None]])
+        self._base = np.concatenate([self._base, there @ self._fitted + self.offset])
         self._known = np.concatenate([self._known, known])
+        if self._certain is not None:
+            self._carried = np.concatenate([self._carried, known @ self._certain])
         self._targets.append(k)
         self._weights.append(self._weight_of(k))
 
@@ -236,14 +242,12 @@ class KernelHead:
         return float(min(self._counts.sum() / (there * self._counts[k]), MOST_WEIGHT))
 
     def _correct(self) -> None:
-        width = self.choice.width
-        base = kernel(width, self._recent, self.landmarks) @ self._fitted + self.offset
-        wrong = np.eye(len(self.offset), dtype=np.float32)[self._targets] - base
+        wrong = np.eye(len(self.offset), dtype=np.float32)[self._targets] - self._base
         K = self._inner + np.diag(self.choice.ridge / np.array(self._weights) + JITTER)
         self._correction = np.linalg.solve(K, wrong).astype(np.float32)
         self.coefficients = self._fitted
         if self._certain is not None:  # the part of the correction that landmarks carry
-            self.coefficients = self._fitted - self._certain.T @ (self._known.T @ self._correction)
+            self.coefficients = self._fitted - self._carried.T @ self._correction
 
     @property
     def most_recent(self) -> int:
@@ -292,7 +296,8 @@ class KernelHead:
     def n_bytes(self) -> int:
         """Bytes held."""
         arrays = self.landmarks, self._fitted, self.offset, self._recent, self._correction
-        held = sum(array.nbytes for array in arrays) + self._known.nbytes + self._inner.nbytes
+        held = sum(array.nbytes for array in arrays) + self._inner.nbytes
+        held += self._known.nbytes + self._carried.nbytes + self._base.nbytes
         return held + (0 if self._certain is None else self._certain.nbytes)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from edge_runtime.model.experts.cells import ClassMembers
 from hdc.hypervector import hamming
 from hdc.projection import SignedHadamard
 
@@ -40,9 +41,14 @@ class Prototypes:
         constant = np.full((len(U), 1), CONSTANT, np.float32)
         return self._projection.bits(np.concatenate([U, constant], axis=1))
 
-    def derive(self, means: Matrix) -> None:
-        """Take the cells' means (n_cells, p) for prototypes."""
-        self.bits = self.encode(means) if len(means) else self.bits[:0]
+    def derive(self, means: Matrix, rows: Indices | None = None) -> None:
+        """Take the cells' means (n_cells, p) for prototypes: those of `rows` alone, if given."""
+        if rows is None:
+            rows = np.arange(len(means))
+        missing = max(len(means) - len(self.bits), 0)
+        self.bits = np.pad(self.bits[: len(means)], ((0, missing), (0, 0)))
+        if len(rows):
+            self.bits[rows] = self.encode(means[rows])
 
     def similarities(self, bits: Bits) -> Scores:
         """Cosines (n, n_cells) of hypervectors to the prototypes."""
@@ -55,9 +61,8 @@ class Prototypes:
         return int(self.bits.nbytes + self._projection.n_bytes)
 
 
-def by_class(similarities: Scores, classes: Indices, n_classes: int) -> Scores:
+def by_class(similarities: Scores, members: ClassMembers, n_classes: int) -> Scores:
     """Highest cosine of each class (n, n_classes); -1 for a class without a cell."""
     scores = np.full((len(similarities), n_classes), -1.0)
-    for i, k in enumerate(classes.tolist()):
-        np.maximum(scores[:, k], similarities[:, i], out=scores[:, k])
+    scores[:, members.classes] = members.highest(similarities)
     return scores

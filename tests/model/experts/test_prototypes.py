@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from edge_runtime.model.experts.cells import ClassMembers
 from edge_runtime.model.experts.prototypes import Prototypes, by_class
 
 
@@ -44,7 +45,7 @@ def test_seeds_differ_and_are_kept():
 
 def test_a_class_has_the_best_of_its_cells_and_none_is_minus_one():
     S = np.array([[0.1, 0.7, 0.3]])
-    assert by_class(S, np.array([2, 0, 2]), 4).tolist() == [[0.7, -1.0, 0.3, -1.0]]
+    assert by_class(S, ClassMembers(np.array([2, 0, 2])), 4).tolist() == [[0.7, -1.0, 0.3, -1.0]]
 
 
 def test_no_cell_no_prototype():
