@@ -17,11 +17,12 @@ import numpy as np
 
 from benchmarks.command import main
 from benchmarks.features import Matrix
+from benchmarks.hdff import HDFFDetector
 from benchmarks.ood_tasks import Task, tasks
 from benchmarks.options import Options
 from benchmarks.peers import ood_detectors as peers
 from benchmarks.reporting import Report, mean_and_sd
-from hdc import HDFFDetector, OODDetector
+from hdc import OODDetector
 
 OURS, MAHALANOBIS = "edge-runtime", "Mahalanobis"
 QUICK_ROWS = 300

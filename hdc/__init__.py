@@ -13,7 +13,6 @@ from typing import Any
 _HOME = {
     "Calibration": "conformal",
     "FourierFeatures": "fourier",
-    "HDFFDetector": "hdff",
     "MondrianCalibration": "conformal",
     "OODDetector": "ood",
     "PooledCovariance": "covariance",

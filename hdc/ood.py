@@ -7,7 +7,8 @@ come from models with fewer samples than the final one, which makes them slightl
 alarms slightly too rare.
 
 Sources: K. Lee et al., "A simple unified framework for detecting out-of-distribution samples",
-NeurIPS 2018 (Mahalanobis distance); `hdc.hdff` for hypervectors; E. Nalisnick et al., "Detecting
+NeurIPS 2018 (Mahalanobis distance); S. Wilson et al., "Hyperdimensional feature fusion for
+out-of-distribution detection", WACV 2023 (hypervectors); E. Nalisnick et al., "Detecting
 out-of-distribution inputs to deep generative models using typicality", 2019 (too close is
 strange); V. Vovk, "Cross-conformal predictors", 2015.
 """

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import calibration, classify, hdc, knobs, ood, ood_tasks, pictures, timing
+from benchmarks.hdff import HDFFDetector
 from benchmarks.options import Options
 from benchmarks.peers import ood_detectors
 
@@ -47,6 +48,28 @@ def test_a_peer_scores_known_samples_higher_than_others(kind: type) -> None:
     )
     # By design these three care for directions between classes, not for distance.
     assert auroc > 0.95 or kind in UNSURE_OF_FAR
+
+
+def test_hdff_is_the_cosine_to_the_nearest_class_of_summed_taps() -> None:
+    task = toy(90)
+    X, y = task.by_tap(task.train), task.y
+    fitted = HDFFDetector(n_dims=4096, random_state=0).fit(X, y)
+    joined = np.concatenate([part - part.mean() for part in X.values()], axis=1)
+    sums = np.stack([joined[y == c].sum(axis=0) for c in range(3)])
+    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (joined, sums)]
+    expected = (unit[0] @ unit[1].T).max(axis=1)
+    # Rows of one matrix are orthonormal; those of two taps are so nearly.
+    assert np.allclose(fitted.score_samples(X), expected, atol=0.08)
+    alone = HDFFDetector(n_dims=64, random_state=0)
+    assert alone.fit(task.train, y).score_samples(task.test).shape == (90,)
+
+
+def test_hdff_refuses_what_it_cannot_project() -> None:
+    with pytest.raises(ValueError, match="widest tap, 100"):
+        HDFFDetector(n_dims=64).fit(np.ones((2, 100)), [0, 1])
+    fitted = HDFFDetector(n_dims=64).fit(np.eye(2), [0, 1])
+    with pytest.raises(ValueError, match="3 features"):
+        fitted.score_samples(np.ones((1, 3)))
 
 
 def test_auroc_is_that_of_scikit_learn() -> None:

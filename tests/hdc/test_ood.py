@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
-from hdc import HDFFDetector, OODDetector
+from hdc import OODDetector
 
 TOO_FEW = "ignore:.*too few for a false-alarm rate:UserWarning"
 
@@ -189,25 +189,3 @@ def test_state_with_taps_of_another_width_is_refused():
     header, arrays = detector().fit(*draw(np.random.default_rng(0), 60)).to_state()
     with pytest.raises(ValueError, match="taps of 3 features"):
         OODDetector.from_state(header | {"taps": [["early", 3]]}, arrays)
-
-
-def test_hdff_is_the_cosine_to_the_nearest_class_of_summed_taps():
-    rng = np.random.default_rng(0)
-    X, y = draw(rng, 90)
-    fitted = HDFFDetector(n_dims=4096, random_state=0).fit(taps(X), y)
-    centred = [part - part.mean() for part in taps(X).values()]
-    joined = np.concatenate(centred, axis=1)
-    sums = np.stack([joined[y == c].sum(axis=0) for c in range(3)])
-    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (joined, sums)]
-    expected = (unit[0] @ unit[1].T).max(axis=1)
-    # Rows of one matrix are orthonormal; those of two taps are so nearly.
-    assert np.allclose(fitted.score_samples(taps(X)), expected, atol=0.08)
-    assert HDFFDetector(n_dims=64, random_state=0).fit(X, y).score_samples(X).shape == (90,)
-
-
-def test_hdff_refuses_what_it_cannot_project():
-    with pytest.raises(ValueError, match="widest tap, 100"):
-        HDFFDetector(n_dims=64).fit(np.ones((2, 100)), [0, 1])
-    fitted = HDFFDetector(n_dims=64).fit(np.eye(2), [0, 1])
-    with pytest.raises(ValueError, match="3 features"):
-        fitted.score_samples(np.ones((1, 3)))
