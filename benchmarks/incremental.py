@@ -20,9 +20,9 @@ import numpy as np
 
 from adaptors import TargetProjectionClassifier
 from adaptors._learner import HIDDEN_RATES
-from adaptors.selection import keep_random
 from benchmarks.command import main
 from benchmarks.features import Labels, Matrix
+from benchmarks.full_buffer import keep_random
 from benchmarks.options import Options
 from benchmarks.reporting import ABSENT, Report, mean_and_sd
 from benchmarks.search import random_convolutions

@@ -1,7 +1,7 @@
 """What a full buffer should keep: a classifier trained on k samples per class of a stream.
 
-EL2N as `adaptors.selection` offers it, against chance, the most recent, and the nearest to the
-class mean. Streams: PACS on Lite0's taps, domain after domain; Fashion-MNIST pixels; letters. A
+EL2N and herding (`full_buffer`) against chance, the most recent, and the nearest to the class
+mean. Streams: PACS on Lite0's taps, domain after domain; Fashion-MNIST pixels; letters. A
 sample is scored when it comes, by networks that learn the stream in one pass, before they learn it;
 a choice by such a score is the same whether it is made at every sample or once at the end, which is
 how it is made here. "Rescored" scores the buffer anew with every chunk of the stream; herding sees
@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from adaptors import TargetProjectionClassifier
-from adaptors.selection import el2n_scores, herding_scores, keep_highest, keep_random
 from benchmarks.command import main
 from benchmarks.features import FeatureSet, Labels, Matrix, pacs_features
+from benchmarks.full_buffer import el2n_scores, herding_scores, keep_highest, keep_random
 from benchmarks.options import Options
 from benchmarks.reporting import Report, mean_and_sd
 from benchmarks.splits import domain_stream

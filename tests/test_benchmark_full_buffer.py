@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptors import TargetProjectionClassifier
-from adaptors.selection import el2n_scores, herding_scores, keep_highest, keep_random
+from benchmarks.full_buffer import el2n_scores, herding_scores, keep_highest, keep_random
 
 labels = st.lists(st.integers(0, 4), min_size=1, max_size=60)
 
