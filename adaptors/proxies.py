@@ -107,19 +107,11 @@ def nearest_mean_accuracy(F: Matrix, y: Labels) -> float:
     return float((distances.argmin(axis=1) == y).mean())
 
 
-def ridge_accuracy(F: Matrix, y: Labels) -> float:
-    """Leave-one-out accuracy of ridge regression on the features. Uses labels.
-
-    A closed-form fit of the softmax's place only, the features stay untrained; the ridge is the one
-    of `RIDGES` with the smallest leave-one-out error.
-    """
-    return float((leave_one_out(F, one_hot(y)).argmax(axis=1) == y).mean())
-
-
 def ridge_fit(F: Matrix, y: Labels) -> float:
     """Share of the labels' variance that ridge regression explains, leave-one-out. Uses labels.
 
-    The continuous companion of `ridge_accuracy`, which has ties on a few samples.
+    A closed-form fit of the softmax's place only, the features stay untrained. Continuous, where an
+    accuracy has ties on a few samples.
     """
     Y = one_hot(y)
     error = float(np.square(Y - leave_one_out(F, Y)).sum())
@@ -129,7 +121,8 @@ def ridge_fit(F: Matrix, y: Labels) -> float:
 def leave_one_out(F: Matrix, T: Matrix) -> Targets:
     """Return what ridge regression of targets T (n, k) on F predicts for each row without it.
 
-    One eigendecomposition of the Gram matrix serves all ridges (Allen's PRESS).
+    The ridge is the one of `RIDGES` with the smallest error. One eigendecomposition of the Gram
+    matrix serves all of them (Allen's PRESS).
     """
     Z = _centred(F)
     values, vectors = np.linalg.eigh(Z @ Z.T)
