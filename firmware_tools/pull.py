@@ -10,8 +10,6 @@ from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.protocol.wire.edge_messages import PullAnswer, PullRequest
 from edge_runtime.protocol.wire.messages import (
     FileAnswer,
-    FileHashAnswer,
-    FileHashRequest,
     FileRequest,
 )
 from edge_runtime.protocol.wire.smp import Refusal
@@ -77,9 +75,3 @@ def _take(data: bytearray, request: FileRequest, answer: object, total: int) -> 
     # One after a shorter piece than expected is asked for again.
     if answer.off == len(data) and len(data) + len(answer.data) <= total:
         data += answer.data
-
-
-def file_digest(link: Link, name: str) -> bytes:
-    """SHA-256 of a file, as the board has it."""
-    output = link.ask(FileHashRequest(name, "sha256"), FileHashAnswer).output
-    return output if isinstance(output, bytes) else output.to_bytes(4, "big")

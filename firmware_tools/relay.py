@@ -1,6 +1,6 @@
 """A simulated cable between two pseudo-terminals: what `line.Cable` does to bytes, in real time.
 
-The host opens `Relay.host_path`, the board `Relay.board_path`, each as it would a serial port.
+The host opens the link, the board `Relay.board_path`, each as it would a serial port.
 Pulled, the host's terminal is gone, as a USB adapter is; plugged, there is another one, so a host
 should go by a link that is renewed. Not here: the faults themselves (`line`).
 """
@@ -63,7 +63,7 @@ class Relay:
     def __init__(
         self,
         cable: Cable,
-        link: Path | None = None,
+        link: Path,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -73,11 +73,6 @@ class Relay:
         self._host: Terminal | None = None
         self._to_board = self._to_host = b""
         self.plug()
-
-    @property
-    def host_path(self) -> str | None:
-        """The host's terminal; None while the cable is out."""
-        return None if self._host is None else self._host.path
 
     @property
     def board_path(self) -> str:
@@ -108,18 +103,16 @@ class Relay:
         if self._host is not None:
             self._host.close()
             self._host = None
-        if self._link is not None:
-            self._link.unlink(missing_ok=True)
+        self._link.unlink(missing_ok=True)
 
     def plug(self) -> None:
         """Put the cable in: the host's terminal is a new one, the link leads to it."""
         self._host = Terminal()
         self.cable.plug(self._clock())
-        if self._link is not None:
-            aside = self._link.with_name(f"{self._link.name}.new")
-            aside.unlink(missing_ok=True)
-            aside.symlink_to(self._host.path)
-            aside.replace(self._link)
+        aside = self._link.with_name(f"{self._link.name}.new")
+        aside.unlink(missing_ok=True)
+        aside.symlink_to(self._host.path)
+        aside.replace(self._link)
 
     def close(self) -> None:
         """Give both terminals back, and remove the link."""

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _COMPATIBLE: Final = Path("/proc/device-tree/compatible")
-_MODEL: Final = Path("/proc/device-tree/model")
 _THERMAL: Final = Path("/sys/class/thermal/thermal_zone0/temp")
 _MAX_BYTES: Final = 4096
 # Raspberry Pi's firmware: bits 1 to 3 say capped, throttled, at the soft limit now; bit 0 is a weak

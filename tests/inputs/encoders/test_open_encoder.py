@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from edge_runtime.errors import EncoderError, SampleError, UnknownTapError
 from edge_runtime.inputs.encoders import IdentityEncoder, Quantisation, open_encoder
 from edge_runtime.inputs.encoders.onnx import OnnxRunner
-from edge_runtime.inputs.encoders.probe import probe_backends
+from edge_runtime.inputs.encoders.probe import probe_backend
 from firmware_tools.encoder_tools.onnx_writer import onnx_bytes
 from tests.inputs.encoders.models import (
     WIDTHS,
@@ -86,7 +86,7 @@ def test_the_encoder_says_what_it_is(small):
     assert encoder.input_spec.shape == ((3, 8, 8) if path.suffix == ".onnx" else (8, 8, 3))
     assert encoder.input_spec.dtype == np.float32
     assert encoder.input_spec.quantisation is None
-    assert probe_backends()[encoder.backend].ok
+    assert probe_backend(encoder.backend).ok
     assert encoder.fingerprint == open_encoder(path).fingerprint
     recipe = path.read_bytes() + b'["tap", "embedding"]'
     assert encoder.fingerprint == hashlib.sha256(recipe).hexdigest()
