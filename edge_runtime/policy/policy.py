@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -117,9 +118,9 @@ class Policy:
         is_young = self.state == "filling" and self._since < SETTLING
         if is_young:
             self.drift.start_anew()  # a slot of few labels has no reference of its own yet
-        is_alarm = not is_young and self.drift.take(
-            answer, group, is_at_rest=self.state != "asking"
-        )
+        # A few samples that another slot claims are off together for that alone: no cell speaks.
+        seen = answer if answer.slot == self.slot else replace(answer, cell=None)
+        is_alarm = not is_young and self.drift.take(seen, group, is_at_rest=self.state != "asking")
         if self.state == "asking":  # what is asked about goes on: only something worse is news
             self._calmest = min(self._calmest, self.ood_share) if self._since > WINDOW else 1.0
             is_alarm = self.ood_share - self._calmest >= WORSE
