@@ -67,10 +67,15 @@ class KernelChoice(NamedTuple):
     ridge: float
 
 
-def kernel(width: float, A: Matrix, B: Matrix) -> Matrix:
-    """Kernel matrix (n, m) of projections A (n, p) and B (m, p)."""
+def kernel(width: float, A: Matrix, B: Matrix, squares: Matrix | None = None) -> Matrix:
+    """Kernel matrix (n, m) of projections A (n, p) and B (m, p).
+
+    Parameters
+    ----------
+    squares : (m,) squared lengths of B, where they are known.
+    """
     a = np.einsum("ij,ij->i", A, A)[:, None]
-    b = np.einsum("ij,ij->i", B, B)[None]
+    b = (np.einsum("ij,ij->i", B, B) if squares is None else squares)[None]
     products = A @ B.T
     if width != ARC:
         products *= 2
@@ -116,6 +121,7 @@ class KernelHead:
         counts: npt.NDArray[np.float64] | None = None,
     ) -> None:
         self.choice, self.landmarks = choice, landmarks
+        self._squares = np.einsum("ij,ij->i", landmarks, landmarks)
         self.coefficients, self.offset = coefficients, offset
         self._certain, self._counts = certain, counts
         self._fitted = coefficients
@@ -195,10 +201,13 @@ class KernelHead:
 
     def scores(self, U: Matrix) -> Scores:
         """Scores (n, n_classes) of projections (n, p)."""
-        found = kernel(self.choice.width, U, self.landmarks) @ self.coefficients + self.offset
+        found = self._beside_landmarks(U) @ self.coefficients + self.offset
         if len(self._recent):
             found += kernel(self.choice.width, U, self._recent) @ self._correction
         return np.asarray(found, np.float64)
+
+    def _beside_landmarks(self, U: Matrix) -> Matrix:
+        return kernel(self.choice.width, U, self.landmarks, self._squares)
 
     def append(self, u: Matrix, k: int) -> None:
         """Take one label of class k more: a projection u (p,).
@@ -215,7 +224,7 @@ class KernelHead:
             self._base = np.pad(self._base, ((0, 0), (0, missing)))
             self.offset = np.pad(self.offset, (0, missing))
         width = self.choice.width
-        there = kernel(width, u[None], self.landmarks)
+        there = self._beside_landmarks(u[None])
         known = there if self._certain is None else there @ self._certain.T
         beside = kernel(width, u[None], np.concatenate([self._recent, u[None]]))[0].astype(float)
         if self._certain is not None:
