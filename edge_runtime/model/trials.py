@@ -18,6 +18,7 @@ from edge_runtime.model.frame import fit_frame, gains
 from edge_runtime.records import Trial
 
 Indices = npt.NDArray[np.int64]
+Matrix = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
 
 # Rows of before that take part, and the folds of the new ones.
@@ -45,20 +46,11 @@ def try_new_slot(
     is_answered_right : of the labels that came, those of `recent` among them.
     """
     labels, slots = (store.column(c).astype(np.int64) for c in ("labels", "slots"))
-    is_recent = np.zeros(len(store), np.bool_)
-    is_recent[recent] = True
-    trusted = (store.column("is_suspect") == 0) | (store.column("is_confirmed") == 1)
-    before = np.flatnonzero(~is_recent & trusted)
-    sure = before[
-        before < int(recent.min()) - DOUBTFUL_ROWS
-    ]  # what came just before may be of both
-    before = sure if len(sure) else before
-    before = before[spread(labels[before] * 65_536 + slots[before], OLD_ROWS)]
-    host = int(counts_of(slots[recent]).argmax())
-    new = int(slots.max()) + 1
+    before = _rows_before(store, recent)
+    host, new = int(counts_of(slots[recent]).argmax()), int(slots.max()) + 1
     gain = gains(store.scale, taps)
     folds = folds_of(labels[recent], store.column("scenes")[recent], N_FOLDS)
-    found: dict[str, list[Scores]] = {"one": [], "new": []}
+    found: dict[int, list[Scores]] = {host: [], new: []}
     truth: list[Indices] = []
     nearer: list[npt.NDArray[np.bool_]] = []
     for fold in range(N_FOLDS):
@@ -68,26 +60,16 @@ def try_new_slot(
         rows = np.concatenate([before, learned])
         Z, H, y = store.units(rows), store.units(held), labels[rows]
         truth.append(labels[held])
-        for name, tag in (("one", host), ("new", new)):
+        for tag in (host, new):
             own = np.concatenate([slots[before], np.full(len(learned), tag)])
-            _, cells = np.unique(y * 65_536 + own, return_inverse=True)
-            frame = fit_frame(Z, cells, gain, SHRINKAGE, seed)
-            U, V = (frame.project(frame.centred(each)) for each in (Z, H))
-            means = Cells(frame.n_dims, max(model.cells.pull, LEAST_PULL))
-            means.add(U, y, own)
-            D = means.distances(V)
-            scores = means.scores(D, frame.level[1] ** 2, n_classes)
-            head = KernelHead.fit(
-                model.kernel.choice, U, y, class_weights(y, n_classes), n_classes, np.arange(len(U))
-            )
-            w = model.weights
-            found[name].append(w[0] * scores + max(w[2], 1.0) * head.scores(V))
-            if name == "new":
-                nearer.append(_nearer(D, means, labels[held], host, new))
+            scores, D, cells = _learned(Z, y, own, H, model, gain, n_classes, seed)
+            found[tag].append(scores)
+            if tag == new:
+                nearer.append(_nearer(D, cells, labels[held], host, new))
     if not truth:
         return Trial(len(recent), float(np.mean(is_answered_right)), 0.0, 0.0)
     y = np.concatenate(truth)
-    one, other = (np.concatenate(found[name]).argmax(axis=1) for name in ("one", "new"))
+    one, other = (np.concatenate(found[tag]).argmax(axis=1) for tag in (host, new))
     votes = np.concatenate(nearer)
     return Trial(
         n_labels=len(is_answered_right),
@@ -98,6 +80,43 @@ def try_new_slot(
         nearer=float(votes.mean()) if len(votes) else 0.0,
         stated=model.stated.get(host, (math.nan, 0))[0],
     )
+
+
+def _rows_before(store: Exemplars, recent: Indices) -> Indices:
+    """A few rows of each cell from before the drift: what came just before it may be of both."""
+    is_recent = np.zeros(len(store), np.bool_)
+    is_recent[recent] = True
+    trusted = (store.column("is_suspect") == 0) | (store.column("is_confirmed") == 1)
+    before = np.flatnonzero(~is_recent & trusted)
+    sure = before[before < int(recent.min()) - DOUBTFUL_ROWS]
+    before = sure if len(sure) else before
+    labels, slots = (store.column(c)[before].astype(np.int64) for c in ("labels", "slots"))
+    return np.asarray(before[spread(labels * 65_536 + slots, OLD_ROWS)])
+
+
+def _learned(
+    Z: Matrix,
+    y: Indices,
+    slots: Indices,
+    H: Matrix,
+    model: DerivedModel,
+    gain: Matrix,
+    n_classes: int,
+    seed: int,
+) -> tuple[Scores, Matrix, Cells]:
+    """Scores of held-out rows H by what rows Z teach, their distances to its cells, and these."""
+    _, cells = np.unique(y * 65_536 + slots, return_inverse=True)
+    frame = fit_frame(Z, cells, gain, SHRINKAGE, seed)
+    U, V = (frame.project(frame.centred(each)) for each in (Z, H))
+    means = Cells(frame.n_dims, max(model.cells.pull, LEAST_PULL))
+    means.add(U, y, slots)
+    D = means.distances(V)
+    head = KernelHead.fit(
+        model.kernel.choice, U, y, class_weights(y, n_classes), n_classes, np.arange(len(U))
+    )
+    w = model.weights
+    gaussian = means.scores(D, frame.level[1] ** 2, n_classes)
+    return w[0] * gaussian + max(w[2], 1.0) * head.scores(V), D, means
 
 
 def _nearer(
