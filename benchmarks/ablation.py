@@ -31,7 +31,7 @@ from benchmarks.streams.domains import run_one_by_one
 from benchmarks.streams.tables import seeds
 from edge_runtime import Settings
 from edge_runtime.errors import BackendError
-from edge_runtime.model import fitting, frame, trials
+from edge_runtime.model import fitting, frame, noise, trials
 from edge_runtime.model.derived import EXPERTS, DerivedModel
 from edge_runtime.model.experts.adaptor import Adaptor
 from edge_runtime.model.experts.mixing import fit_weights
@@ -135,7 +135,7 @@ MECHANISMS = (
             (DerivedModel, "n_appended", property(_waiting)),
         ),
     ),
-    Mechanism("suspects are learned", replaced=((fitting, "NOISE_LABELS", sys.maxsize),)),
+    Mechanism("suspects are learned", replaced=((noise, "LEAST_OF_A_SLOT", sys.maxsize),)),
     Mechanism("no floor of taps", replaced=((frame, "TAP_FLOOR", 0.0),)),
     Mechanism("adaptor on classes", replaced=((Adaptor, "fit", staticmethod(_fit_classes)),)),
     Mechanism(

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from edge_runtime.memory.classes import counts_of
 from edge_runtime.memory.exemplars import Exemplars
 from edge_runtime.memory.statistics import Statistics
+from edge_runtime.model import noise
 from edge_runtime.model.derived import EXPERTS, DerivedModel
 from edge_runtime.model.experts import kernel as kernels
 from edge_runtime.model.experts.adaptor import LEAST_LABELS, Adaptor
@@ -42,14 +43,6 @@ CHOICE_ROWS, CHOICE_FOLDS = 300, 3
 ALL_HELD_OUT = 1000
 FEW, FOLDS_OF_FEW, N_FOLDS = 200, 4, 3
 HELD_OUT = 800
-# Where of the half of labels that are answered most surely so many are answered otherwise, labels
-# are noisy: hard samples are not answered surely.
-NOISE_SHARE, NOISE_LEAST = 0.04, 5
-# A label is then suspected where another is so many times as likely, and it is itself no likelier
-# than so many times what most other labels are. Classes of few labels are not judged.
-NOISE_RATIO, NOISE_FLAT, NOISE_LABELS = 10.0, 2.0, 10
-# Nor are slots of fewer labels.
-NOISE_SLOT = 200
 # With fewer held-out labels, weights are those that hold on average.
 LEAST_HELD_OUT = 12
 # Part of the loss of guessing, from which held-out labels have told nothing.
@@ -435,10 +428,9 @@ def _suspects(
     """All rows that are judged, and those whose label the others find unlikely.
 
     Learned rows are judged by the kernel head without them; suspects of before by the model, which
-    has not learned them. Each slot is judged by itself, and not while it has few labels: the first
-    labels of a new domain contradict all others, and are right.
+    has not learned them.
     """
-    if np.unique(store.column("slots"), return_counts=True)[1].max() < NOISE_SLOT:
+    if np.unique(store.column("slots"), return_counts=True)[1].max() < noise.LEAST_OF_A_SLOT:
         return rows.index, rows.index[:0]
     judged, P = rows.index, np.exp(_left_out(rows, model))
     before = np.setdiff1d(np.arange(len(store)), rows.index)
@@ -446,15 +438,9 @@ def _suspects(
         answers = model.answer(store.raw(before), n_classes)
         P = np.concatenate([P, [each.probabilities for each in answers]])
         judged = np.concatenate([judged, before])
-    y = store.column("labels")[judged].astype(np.int64)
-    slots = store.column("slots")[judged].astype(np.int64)
-    suspected = np.zeros(len(judged), np.bool_)
-    for slot in np.unique(slots).tolist():
-        here = slots == slot
-        if np.count_nonzero(here) >= NOISE_SLOT:
-            suspected[here] = _unlikely(P[here], y[here])
+    labels, slots = (store.column(c)[judged].astype(np.int64) for c in ("labels", "slots"))
+    suspected = noise.suspected(P, labels, slots, counts_of(rows.y, n_classes))
     suspected &= store.column("is_confirmed")[judged] == 0
-    suspected &= counts_of(rows.y, n_classes)[y] >= NOISE_LABELS
     return judged, judged[suspected]
 
 
@@ -465,18 +451,3 @@ def _left_out(rows: _Rows, model: DerivedModel) -> Scores:
     weights = class_weights(rows.cells, len(rows.cell_classes))
     scores = kernels.leave_one_out(model.kernel, U, rows.y, weights)
     return log_softmax(scores * best_temperature(scores, rows.y)[1])
-
-
-def _unlikely(P: Scores, y: Indices) -> npt.NDArray[np.bool_]:
-    """Labels (n,) that are likely to be noise, given held-out probabilities P (n, n_classes).
-
-    What a model finds unlikely may be hard rather than wrong. Hard samples are near to two classes;
-    noise is no nearer to its label than to any other, and comes where answers are sure as well.
-    """
-    n, best, found = len(y), P.max(axis=1), P[np.arange(len(y)), y]
-    sure = np.argsort(-best, kind="stable")[: n // 2]
-    n_otherwise = int(np.count_nonzero(P[sure].argmax(axis=1) != y[sure]))
-    if n_otherwise < max(NOISE_LEAST, NOISE_SHARE * len(sure)):
-        return np.zeros(n, np.bool_)
-    usual = np.median(np.sort(P, axis=1)[:, :-1], axis=1) if P.shape[1] > 1 else best
-    return np.asarray((found * NOISE_RATIO <= best) & (found <= NOISE_FLAT * usual))
