@@ -159,14 +159,19 @@ class EdgeRuntime:
             n_dims=self.options["n_dims"],
             hidden=self.options["adaptor"] or 0,
             seed=self.options["random_state"],
-            budget_bytes=self.options["budget_bytes"],
+            budget_bytes=self.options["budget_bytes"] - self._waiting_bytes,
         )
 
     def _least_bytes(self, n_cells: int, n_classes: int) -> int:
         """Bytes without which nothing can be learned of so many cells of class and slot."""
         d = self._reader.n_features
-        waiting: int = 8 * d * self.options["pending_samples"]
-        return waiting + least_bytes(d, n_cells, self.options["n_dims"], n_classes)
+        return self._waiting_bytes + least_bytes(d, n_cells, self.options["n_dims"], n_classes)
+
+    @property
+    def _waiting_bytes(self) -> int:
+        """Bytes of samples that wait for their label, at the most."""
+        most: int = 8 * self._reader.n_features * self.options["pending_samples"]
+        return most
 
     @property
     def taps(self) -> Mapping[str, int]:
@@ -497,8 +502,7 @@ class EdgeRuntime:
     def _room_for_rows(self) -> int:
         """Bytes that exemplars and statistics may take beside all else."""
         others = sum(n for name, n in self.bytes_by_part.items() if name != "exemplars")
-        waiting = 8 * self._reader.n_features * self.options["pending_samples"]
-        growing = max(0, waiting - self.bytes_by_part["waiting"])
+        growing = max(0, self._waiting_bytes - self.bytes_by_part["waiting"])
         return int(self.options["budget_bytes"] - others - growing)
 
     def _hold_trial(self, sample_id: int) -> list[Event]:

@@ -61,7 +61,7 @@ class FitOptions:
     hidden
         Units of the adaptor; 0: none. There is none where it does not fit.
     budget_bytes
-        For everything learned and buffered.
+        For everything learned.
     """
 
     taps: tuple[int, ...]
@@ -382,6 +382,7 @@ def _final(
     weights = held.weights()
     head = _kernel_head(held.choice, U, rows, everything, room, is_growing=True)
     adaptor = _adaptor(frame, rows, everything, room, options.seed) if weights[3] > 0 else None
+    frame.end_of_training()
     kept = _few_of_each(held.nearest, room.scores)
     score = StrangenessScore(held.views[kept], held.nearest[kept, 0], held.nearest[kept, 1])
     drift = DriftProjection(gain, options.seed)

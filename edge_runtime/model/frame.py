@@ -41,13 +41,11 @@ TINY = 1e-12
 # is rounding, another on every machine, and no view of anything.
 LEAST_OUTSIDE = 1e-4
 # With numbers up to these, no projection of whatever sample leaves float32's range.
-LARGEST = {"gain": 1e3, "centre": 1e8, "directions": 1e3, "stretch": 1e9, "projection": 1e20}
+LARGEST = {"gain": 1e3, "centre": 1e8, "projection": 1e20}
 
 FIELDS = (
     Field("gain", "float32", ("features",)),
     Field("centre", "float32", ("features",)),
-    Field("directions", "float32", ("features", "rank")),
-    Field("stretch", "float32", ("rank",)),
     Field("projection", "float32", ("features", "dims")),
     Field("unproject", "float32", ("dims", "dims")),
     Field("level", "float64", (2,)),
@@ -99,30 +97,43 @@ def gains(scale: npt.NDArray[np.float64], taps: Sequence[int]) -> Matrix:
 
 @dataclass
 class Frame:
-    """Store units (n, d) to whitened features (n, d), and to projections (n, p)."""
+    """Store units (n, d) to whitened features (n, d), and to projections (n, p).
+
+    Whitened features are what an adaptor is trained on; answers need none, and what only they need
+    is not kept (`end_of_training`).
+    """
 
     gain: Matrix
     centre: Matrix
-    directions: Matrix  # of the covariance within cells
-    stretch: Matrix  # of each direction, beyond that of all others
     projection: Matrix  # gain, whitening, leading directions and scale in one
     unproject: Matrix  # squared length of projections in the span of `projection`
     level: npt.NDArray[np.float64]  # standard deviation outside `directions`; scale of projections
+    directions: Matrix | None = None  # of the covariance within cells
+    stretch: Matrix | None = None  # of each direction, beyond that of all others
 
     def whitened(self, Z: Matrix) -> Matrix:
         """All features, with unit covariance within cells as far as it is known, (n, d)."""
         Z = Z * self.gain - self.centre
-        if len(self.stretch):
-            along = (Z @ self.directions) * self.stretch
-            Z = np.asarray(Z + along @ self.directions.T, np.float32)
+        directions, stretch = self._whitening()
+        if len(stretch):
+            Z = np.asarray(Z + ((Z @ directions) * stretch) @ directions.T, np.float32)
         return np.asarray(Z / np.float32(self.level[0]), np.float32)
 
     def unwhitened_weights(self, weights: Matrix) -> Matrix:
         """Weights (d, m) for whitened features as weights for ``Z * gain - centre``."""
-        if len(self.stretch):
-            inner = self.stretch[:, None] * (self.directions.T @ weights)
-            weights = weights + self.directions @ inner
+        directions, stretch = self._whitening()
+        if len(stretch):
+            weights = weights + directions @ (stretch[:, None] * (directions.T @ weights))
         return np.asarray(weights / np.float32(self.level[0]), np.float32)
+
+    def _whitening(self) -> tuple[Matrix, Matrix]:
+        if self.directions is None or self.stretch is None:
+            raise ValueError("this frame answers and no longer trains: whitening is not kept")
+        return self.directions, self.stretch
+
+    def end_of_training(self) -> None:
+        """Keep what answers need: projections have the whitening in them."""
+        self.directions = self.stretch = None
 
     def centred(self, Z: Matrix) -> Matrix:
         """Features with their gain, less the centre, (n, d)."""
@@ -193,11 +204,12 @@ def fit_frame(Z: Matrix, cells: Indices, gain: Matrix, shrinkage: float, seed: i
         stretch = level / np.sqrt((1 - shrinkage) * values + shrinkage * mean) - 1
     else:
         directions, stretch, level = np.zeros((d, 0), np.float32), np.zeros(0), np.sqrt(mean)
+    stretch = stretch.astype(np.float32)
     frame = Frame(
-        gain, centre, directions, stretch.astype(np.float32),
-        np.zeros((d, 1), np.float32), np.ones((1, 1), np.float32), np.array([level, 1.0]),
+        gain, centre, np.zeros((d, 1), np.float32), np.ones((1, 1), np.float32),
+        np.array([level, 1.0]), directions, stretch,
     )  # fmt: skip
-    W = A if not len(stretch) else A + ((A @ directions) * frame.stretch) @ directions.T
+    W = A if not len(stretch) else A + ((A @ directions) * stretch) @ directions.T
     values, main = leading(np.asarray(W / np.float32(level), np.float32), MOST_DIRECTIONS, seed + 1)
     length = float(np.sqrt(max(values.sum(), TINY)))
     frame.level[1] = length

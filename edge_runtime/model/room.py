@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from edge_runtime.model.experts.kernel import APPENDED, LEAST_LANDMARKS, MOST_LANDMARKS
-from edge_runtime.model.frame import MOST_DIRECTIONS, RANK
+from edge_runtime.model.frame import MOST_DIRECTIONS
 from edge_runtime.model.reference import LEAST_OF_A_CELL, N_BITS
 from edge_runtime.model.score import MOST_OF_A_CELL
 
-# Shares of what is left: the kernel's square, the adaptor, the two references. Rows get the rest.
-KERNEL, ADAPTOR, REFERENCE = 0.4, 0.2, 0.1
+# Share of what is left that the kernel head may hold, and the most of it that its least may be.
+KERNEL, MOST_OF_KERNEL = 0.3, 0.8
+# Shares of what then remains: the adaptor, and each of the two references. Rows get the rest.
+ADAPTOR, REFERENCE = 0.5, 0.14
 # Rows that are kept in any case, in float32 for those that wait and float16 for those that stay.
 LEAST_ROWS = 32
 SCORE_BYTES = 40
@@ -43,8 +45,8 @@ class Room(NamedTuple):
 
 def fixed_bytes(n_features: int, n_cells: int, n_dims: int) -> int:
     """Bytes that no part can do without: a frame, and what each cell of class and slot costs."""
-    p, rank = min(n_features, MOST_DIRECTIONS), min(n_features, RANK)
-    frame = 4 * n_features * (rank + p + 2) + 4 * p * p
+    p = min(n_features, MOST_DIRECTIONS)
+    frame = 4 * n_features * (p + 2) + 4 * p * p
     each = 12 * p + n_dims // 8 + 8 * (n_features + 4) + SCORE_BYTES * LEAST_OF_A_CELL + 32
     projections = 2 * 26_000 + 4 * n_dims + 24 * n_features
     return frame + n_cells * each + projections + LEAST_ROWS * (2 * n_features + 32)
@@ -61,7 +63,7 @@ def kernel_bytes(n_landmarks: int, n_features: int, n_classes: int) -> int:
 def least_bytes(n_features: int, n_cells: int, n_dims: int, n_classes: int) -> int:
     """Bytes without which nothing can be learned of so many cells."""
     least = kernel_bytes(LEAST_LANDMARKS, n_features, n_classes)
-    return fixed_bytes(n_features, n_cells, n_dims) + int(least / (1 - ADAPTOR - 2 * REFERENCE))
+    return fixed_bytes(n_features, n_cells, n_dims) + int(least / MOST_OF_KERNEL)
 
 
 def room_within(
@@ -72,9 +74,9 @@ def room_within(
     Examples
     --------
     >>> room_within(32 * 2**20, 64, 10, 8192, 10, 256)
-    Room(landmarks=1000, hidden=256, scores=64, speaking_cells=1629)
+    Room(landmarks=1000, hidden=256, scores=64, speaking_cells=1806)
     >>> room_within(600_000, 64, 10, 8192, 10, 256)
-    Room(landmarks=130, hidden=0, scores=64, speaking_cells=20)
+    Room(landmarks=111, hidden=256, scores=64, speaking_cells=21)
     """
     left = max(budget - fixed_bytes(n_features, n_cells, n_dims), 0)
     few, many = LEAST_LANDMARKS, MOST_LANDMARKS
@@ -82,11 +84,12 @@ def room_within(
         middle = (few + many + 1) // 2
         fits = kernel_bytes(middle, n_features, n_classes) <= KERNEL * left
         few, many = (middle, many) if fits else (few, middle - 1)
+    rest = max(left - kernel_bytes(few, n_features, n_classes), 0)
     adaptor = 4 * n_hidden * (n_features + 2 * n_cells + 2)
-    scores = int(REFERENCE * left) // (SCORE_BYTES * max(n_cells, 1))
+    scores = int(REFERENCE * rest) // (SCORE_BYTES * max(n_cells, 1))
     return Room(
         landmarks=few,
-        hidden=n_hidden if adaptor <= ADAPTOR * left else 0,
+        hidden=n_hidden if adaptor <= ADAPTOR * rest else 0,
         scores=min(max(scores, LEAST_OF_A_CELL), MOST_OF_A_CELL),
-        speaking_cells=int(REFERENCE * left) // (2 * N_BITS),
+        speaking_cells=int(REFERENCE * rest) // (2 * N_BITS),
     )

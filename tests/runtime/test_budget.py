@@ -23,7 +23,7 @@ def test_a_budget_too_small_for_anything_is_refused_with_the_bytes_needed():
 
 
 def test_a_class_that_cannot_fit_is_refused_and_nothing_changes():
-    runtime = EdgeRuntime(budget_bytes=135_000, pending_samples=8, **SMALL)
+    runtime = EdgeRuntime(budget_bytes=118_000, pending_samples=8, **SMALL)
     X, _ = domain(0, 256, 0)
     runtime.learn_many(X[:2], [0, 1])
     before = repr(runtime.status())
