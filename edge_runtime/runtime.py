@@ -35,6 +35,7 @@ from edge_runtime.memory.pending import PendingSample, PendingSamples
 from edge_runtime.model.derived import DerivedModel
 from edge_runtime.model.fitting import FitOptions, FittedModel
 from edge_runtime.model.room import least_bytes
+from edge_runtime.model.trials import try_new_slot
 from edge_runtime.model.upkeep import Upkeep
 from edge_runtime.policy.policy import Policy
 from edge_runtime.policy.settings import Settings
@@ -334,7 +335,8 @@ class EdgeRuntime:
             known = memory.exemplars.find(sample_id)
             if known < 0:
                 sample = self._pending.get(sample_id)
-                self._check_fits(len(classes))
+                if not self._has_cell(k, sample.slot):
+                    self._check_fits(len(classes))
             if known >= 0 and memory.is_settled(known, k):
                 return []  # said before: nothing to correct, nothing to save
             self._note(sample_id)
@@ -435,6 +437,10 @@ class EdgeRuntime:
         evidence = {"labels": len(memory), "accuracy": accuracy}
         return Event("grown", sample_id, message, 0, evidence)
 
+    def _has_cell(self, k: int, slot: int | None) -> bool:
+        """Whether one more label of this class and slot takes no more than a row."""
+        return self._model is not None and (k, slot) in self._model.cells.index
+
     @property
     def _n_cells(self) -> int:
         """Cells of class and slot, at the least those of one slot."""
@@ -507,8 +513,6 @@ class EdgeRuntime:
 
     def _hold_trial(self, sample_id: int) -> list[Event]:
         """Compare one model with a new slot on the labels since the drift, and act on it."""
-        from edge_runtime.model.trials import try_new_slot
-
         memory, upkeep = self._open()
         store, policy = memory.exemplars, self._policy
         recent = self._recent_rows()
@@ -707,6 +711,8 @@ class EdgeRuntime:
             The other was learned on other taps or another encoder; nothing has changed.
         LabelError
             Its labels are of another type; nothing has changed.
+        BudgetError
+            Its classes and slots do not fit; nothing has been learned.
         """
         with self._lock, other._lock:
             ours, theirs = (

@@ -1,8 +1,8 @@
 """`--profile small`, `standard`, `fast`: what the process of the model does for speed, or memory.
 
-NumPy trains adaptors by batches as fast as compiled kernels do; what they save is 0.2 ms for each
-label, which an encoder of ten does not notice, and what they cost is 115 MB. So only ``fast`` loads
-them, for sensors at kilohertz. Numbers: benchmarks/footprint.py. Imports nothing heavy.
+A label is appended without compiled kernels; they train adaptors, which is a small part of a fit
+beside the answers, and they cost 115 MB. So only ``fast`` loads them. Numbers:
+benchmarks/footprint.py. Imports nothing heavy.
 """
 
 from __future__ import annotations

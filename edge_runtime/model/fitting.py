@@ -194,7 +194,7 @@ def _choose_frame(rows: _Rows, gain: Matrix, seed: int) -> tuple[float, float]:
         held = held[np.isin(rows.y[held], rows.y[part])]
         if len(held) == 0:
             continue
-        truth.append(held)
+        truth.append(rows.y[held])
         weights = class_weights(rows.y[part], rows.n_classes)
         Z, H = rows.units(part), rows.units(held)
         for shrinkage in SHRINKAGES:
@@ -212,8 +212,7 @@ def _choose_frame(rows: _Rows, gain: Matrix, seed: int) -> tuple[float, float]:
             heads.setdefault(shrinkage, []).append(head.scores(V))
     if not truth:
         return SHRINKAGES[1], PULLS[1]
-    held = np.concatenate(truth)
-    y = rows.y[held]
+    y = np.concatenate(truth)
     loss = {key: best_temperature(np.concatenate(s), y)[0] for key, s in found.items()}
     head_loss = {key: best_temperature(np.concatenate(s), y)[0] for key, s in heads.items()}
     return min(loss, key=lambda key: loss[key] + head_loss[key[0]])

@@ -19,6 +19,7 @@ KERNEL, MOST_OF_KERNEL = 0.3, 0.8
 ADAPTOR, REFERENCE = 0.5, 0.14
 # Rows that are kept in any case, in float32 for those that wait and float16 for those that stay.
 LEAST_ROWS = 32
+# A held-out score with its class and slot, and its place in three sorted lists.
 SCORE_BYTES = 40
 
 
@@ -56,7 +57,7 @@ def kernel_bytes(n_landmarks: int, n_features: int, n_classes: int) -> int:
     """Bytes of a kernel head, and of the labels that may be appended to it."""
     m, p = n_landmarks, min(n_features, MOST_DIRECTIONS)
     recent = m // APPENDED + 1
-    fitted = m * (4 * p + 12 * n_classes + 4 * m)
+    fitted = m * (4 * p + 12 * n_classes + 4 * m + 4)
     return fitted + recent * (4 * (p + 2 * m + 2 * n_classes) + 8 * recent)
 
 

@@ -11,14 +11,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from edge_runtime.memory.memory import Memory
 from edge_runtime.model.derived import DerivedModel
 from edge_runtime.model.fitting import FitOptions, FittedModel, fit, recall
-
-Indices = npt.NDArray[np.int64]
 
 
 class Upkeep:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from edge_runtime import Settings
 from edge_runtime.policy.policy import PATIENCE, SWITCH, TABLE, WINDOW, Cause, Policy, State
-from edge_runtime.records import Answer
+from edge_runtime.records import Answer, Cell
 
 NO_CHANCES = np.zeros(0)
 
@@ -125,6 +126,19 @@ def test_the_stream_is_followed_to_another_slot():
     (event,) = events
     assert (event.kind, event.slot, event.evidence["previous"]) == ("returned", 2, 0)
     assert made.slot == 2
+
+
+@pytest.mark.parametrize(("slot", "rings"), [(0, True), (1, False)])
+def test_samples_that_another_slot_claims_are_not_off_together(slot, rings):
+    made, rng = policy(), np.random.default_rng(0)
+    made.drift.start_anew(np.sort(rng.normal(size=256)))
+    off = rng.choice([-1.0, 1.0], 1024).astype(np.float32)
+    events = []
+    for i in range(7 * 40):
+        where = slot if i % 7 else 0  # too few in a row for the stream to be there
+        cell = Cell((0, where), 0.5, 64, off, 1024.0, 100) if where == slot else None
+        events += made.observe(i, replace(answer(slot=where), cell=cell), float(i))[0]
+    assert ("drift" in kinds(events)) is rings
 
 
 def test_a_drift_that_nobody_answers_ends_when_samples_are_calm_again():

@@ -304,10 +304,12 @@ class KernelHead:
     @property
     def n_bytes(self) -> int:
         """Bytes held."""
-        arrays = self.landmarks, self._fitted, self.offset, self._recent, self._correction
-        held = sum(array.nbytes for array in arrays) + self._inner.nbytes
-        held += self._known.nbytes + self._carried.nbytes + self._base.nbytes
-        return held + (0 if self._certain is None else self._certain.nbytes)
+        arrays = (
+            self.landmarks, self._squares, self._fitted, self.offset, self._recent,
+            self._correction, self._known, self._carried, self._base, self._inner,
+        )  # fmt: skip
+        held = sum(int(array.nbytes) for array in arrays)
+        return held + (0 if self._certain is None else int(self._certain.nbytes))
 
 
 def leave_one_out(
