@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Final, TypeGuard, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from adaptors import _estimator as contract
 from adaptors._state import check_format
 from adaptors.activations import ACTIVATIONS
 from adaptors.codes import check_kind
@@ -20,6 +19,7 @@ from adaptors.layers import Dense
 from adaptors.losses import local_loss
 from adaptors.network import MAX_NOISE, MAX_RATE, TargetProjectionNetwork
 from adaptors.standardise import Standardiser
+from hdc import estimator as contract
 
 Array = npt.NDArray[np.float32]
 Self = TypeVar("Self", bound="ShallowEstimator")

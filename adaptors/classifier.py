@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adaptors import _estimator as contract
 from adaptors._learner import ShallowEstimator, distinct_rows
 from adaptors.losses import Labels, softmax
 from adaptors.network import checked_weights
+from hdc import estimator as contract
 
 
 class TargetProjectionClassifier(contract.ClassifierMixin, ShallowEstimator):

@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from adaptors._backend import kernels
-from adaptors._estimator import check_random_state
 from adaptors._network_state import Parts, restore_progress, restored, saved, upgraded
 from adaptors._targets import targets
 from adaptors.layers import Dense, DenseLayer, as_shape
 from adaptors.losses import local_loss
 from adaptors.rule import Array, Dynamics, LocalLayer, needs_all_codes, positive
 from adaptors.whitening import STATISTICS
+from hdc.estimator import check_random_state
 
 # Features are of order one. The square of anything beyond this would soon leave float32.
 MAX_INPUT: Final = np.float32(1e6)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from adaptors import _estimator as contract
 from adaptors._state import check_format, checked_arrays, positive_int
 from adaptors._twins import standardised
 from adaptors.activations import activation
 from adaptors.losses import softmax
+from hdc import estimator as contract
 
 if TYPE_CHECKING:
     from adaptors.classifier import TargetProjectionClassifier

@@ -12,10 +12,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from adaptors import _estimator as contract
 from adaptors._learner import Array, ShallowEstimator, distinct_rows, split_prefix
 from adaptors.network import checked_weights
 from adaptors.standardise import Standardiser
+from hdc import estimator as contract
 
 Targets = npt.NDArray[np.float64]
 

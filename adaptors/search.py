@@ -19,12 +19,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from adaptors import _estimator as contract
 from adaptors import proxies
 from adaptors.candidates import DENSE_KINDS, Candidate, Tap, candidate_space, drawn
 from adaptors.search_classifier import ONLY_TAP, AdaptorClassifier, finite_array
 from adaptors.search_network import AdaptorNetwork, averaged
 from adaptors.standardise import Standardiser
+from hdc import estimator as contract
 
 Array = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]

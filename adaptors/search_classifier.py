@@ -13,12 +13,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from adaptors import _estimator as contract
 from adaptors._state import check_format, positive_int
 from adaptors.candidates import DENSE_KINDS, Candidate
 from adaptors.losses import softmax
 from adaptors.search_network import AdaptorNetwork, averaged
 from adaptors.standardise import Standardiser
+from hdc import estimator as contract
 
 Array = npt.NDArray[np.float32]
 

@@ -11,10 +11,8 @@ from benchmarks.reporting import Report, machine
 
 NAMES = (
     "hdc",
-    "knobs",
     "ood",
     "calibration",
-    "classify",
     "adaptors",
     "local_learning",
     "incremental",

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adaptors._estimator import check_random_state
+from hdc.estimator import check_random_state
 
 Indices = npt.NDArray[np.int64]
 

@@ -1,8 +1,8 @@
 """Speed and size of hypervectors, beside torchhd and a dense NumPy product, on one thread.
 
 Functions are timed in turn and their medians shown, so that ratios hold on a busy machine. Rows of
-torchhd need the extra `bench`; without it they show a dash. Not here: accuracy
-(`benchmarks.classify`) and samples out of distribution (`benchmarks.ood`).
+torchhd need the extra `bench`; without it they show a dash. Not here: samples out of distribution
+(`benchmarks.ood`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from benchmarks.options import Options
 from benchmarks.reporting import ABSENT, Report
 from benchmarks.timing import import_costs, medians
 from hdc import SignedHadamard
-from hdc.accumulators import Accumulators
 from hdc.hypervector import hamming
+from hdc.prototypes import Prototypes
 
 N_FEATURES, N_DIMS, N_BATCH, N_CLASSES = 1280, 8192, 256, 100
 OURS, DENSE, PROJECTION, SINUSOID = "edge-runtime", "dense NumPy", "torchhd Projection", "Sinusoid"
@@ -123,11 +123,10 @@ def _timed(what: str, functions: Functions, rounds: int, scale: float) -> dict[s
 
 def _state_sizes() -> dict[str, Any]:
     """Bytes of what was learned of 100 classes; torchhd keeps a float for each dimension."""
-    accumulators = Accumulators(N_DIMS, has_sums=False)
-    for row in range(N_CLASSES):
-        accumulators.insert(row)
+    prototypes = Prototypes(N_FEATURES, N_DIMS, seed=0)
+    prototypes.derive(np.eye(N_CLASSES, N_FEATURES, dtype=np.float32))
     floats = N_CLASSES * N_DIMS * 4 / 1024
-    sizes = {OURS: accumulators.bits.nbytes / 1024, DENSE: floats, PROJECTION: floats}
+    sizes = {OURS: prototypes.bits.nbytes / 1024, DENSE: floats, PROJECTION: floats}
     return {"what": f"prototypes of {N_CLASSES} classes, KiB", **sizes}
 
 

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hdc._checks import Float32, Float64, RandomState, check_dims, check_matrix
-from hdc._estimator import Estimator, check_is_fitted, check_random_state, check_y
-from hdc.covariance import Taps
+from hdc.estimator import Estimator, check_is_fitted, check_random_state, check_y
 from hdc.hypervector import similarity
 
 TapsOrMatrix = ArrayLike | Mapping[str, ArrayLike]
@@ -59,18 +58,21 @@ class HDFFDetector(Estimator):
         """
         X = {"X": X} if not isinstance(X, Mapping) else X
         n_dims = check_dims(self.n_dims)
-        self.taps_ = Taps.of(X)
-        widest = max(self.taps_.widths.values())
+        widths = {name: np.shape(part)[1] for name, part in X.items()}
+        ends = np.cumsum(list(widths.values())).tolist()
+        self.slices_ = {
+            name: slice(end - width, end)
+            for (name, width), end in zip(widths.items(), ends, strict=True)
+        }
+        self.n_features_in_ = ends[-1]
+        widest = max(widths.values())
         if widest > n_dims:
             raise ValueError(f"n_dims is {n_dims}, expected at least the widest tap, {widest}")
-        joined = self.taps_.join(X)
+        joined = self._joined(X)
         y = check_y(y, len(joined))
         rng = check_random_state(self.random_state)
-        self.centres_ = {name: joined[:, at].mean() for name, at in self.taps_.slices.items()}
-        self.matrices_ = {
-            name: _orthonormal(w, n_dims, rng) for name, w in self.taps_.widths.items()
-        }
-        self.n_features_in_ = self.taps_.n_features
+        self.centres_ = {name: joined[:, at].mean() for name, at in self.slices_.items()}
+        self.matrices_ = {name: _orthonormal(w, n_dims, rng) for name, w in widths.items()}
         hypervectors = self._fuse(joined)
         self.classes_ = np.unique(y)
         self.descriptors_ = np.stack([hypervectors[y == c].sum(axis=0) for c in self.classes_])
@@ -79,16 +81,16 @@ class HDFFDetector(Estimator):
     def score_samples(self, X: TapsOrMatrix) -> Float64:
         """Cosine (n,) to the nearest class, -1 to 1; higher is more normal."""
         check_is_fitted(self)
-        if isinstance(X, Mapping):
-            joined = self.taps_.join(X)
-        else:
-            joined = check_matrix(X, self.n_features_in_)
-        cosines = similarity(self._fuse(joined), self.descriptors_)
+        cosines = similarity(self._fuse(self._joined(X)), self.descriptors_)
         return np.asarray(cosines.max(axis=1), np.float64)
+
+    def _joined(self, X: TapsOrMatrix) -> Float32:
+        parts = [np.asarray(part) for part in X.values()] if isinstance(X, Mapping) else [X]
+        return check_matrix(np.concatenate(parts, axis=1), self.n_features_in_)
 
     def _fuse(self, joined: Float32) -> Float32:
         total = np.zeros((len(joined), self.n_dims), np.float32)
-        for name, at in self.taps_.slices.items():
+        for name, at in self.slices_.items():
             total += (joined[:, at] - self.centres_[name]) @ self.matrices_[name]
         return total
 

@@ -29,7 +29,6 @@ from benchmarks.search import random_convolutions
 from benchmarks.splits import hold_out
 from examples.datasets import letter, mnist
 from examples.datasets.archives import ArchiveUnavailableError
-from hdc import PrototypeClassifier
 
 MNIST_TRAIN, MNIST_TEST, POSITIONS = 6_000, 4_000, 4
 EPOCHS, BATCH_SIZE = 10, 32
@@ -150,28 +149,8 @@ class Refitted(Buffered):
         self._model.fit(self._X.astype(np.float32), self._y)
 
 
-class Prototypes:
-    """`hdc.PrototypeClassifier`: statistics of each class, the same in any order of the classes."""
-
-    def __init__(self, task: Task, seed: int, n_fourier: int = 0) -> None:
-        del task
-        self._model = PrototypeClassifier(n_fourier=n_fourier, random_state=seed)
-
-    def learn(self, X: Matrix, y: Labels) -> None:
-        self._model.partial_fit(X, y)
-
-    def predict(self, X: Matrix) -> Labels:
-        return np.asarray(self._model.predict(X), np.int64)
-
-    @property
-    def n_bytes_kept(self) -> int:
-        _, arrays = self._model.statistics_.to_state()
-        kept: int = sum(array.nbytes for array in arrays.values()) + self._model.n_bytes_
-        return kept
-
-
 def network(task: Task, seed: int) -> TargetProjectionClassifier:
-    """Return the network that all but the prototypes train."""
+    """Return the network that all of them train."""
     return TargetProjectionClassifier(
         task.hidden,
         hidden_learning_rate=HIDDEN_RATE,
@@ -195,8 +174,6 @@ def methods(task: Task) -> Mapping[str, Callable[[int], Incremental]]:
     for size in task.buffers:
         found[f"tpSGD, steps and a buffer of {size:,}"] = partial(Buffered, task, capacity=size)
         found[f"tpSGD, fit on a buffer of {size:,}"] = partial(Refitted, task, capacity=size)
-    found["prototypes"] = partial(Prototypes, task)
-    found["prototypes, 1,024 Fourier features"] = partial(Prototypes, task, n_fourier=1024)
     return found
 
 

@@ -51,6 +51,10 @@ class Task:
         ends = np.cumsum(list(self.taps.values()))[:-1]
         return dict(zip(self.taps, np.split(X, ends, axis=1), strict=True))
 
+    def samples(self, X: Matrix) -> list[dict[str, Matrix]]:
+        """Rows as a runtime takes them: the vector of each tap."""
+        return [{name: part[0] for name, part in self.by_tap(row[None]).items()} for row in X]
+
 
 def tasks(options: Options, seed: int) -> Iterator[Task]:
     """Every task that has its data; the others are named on standard error."""

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from hdc import OODDetector, PooledCovariance, SignedHadamard, Whitening
+from hdc import OODDetector, SignedHadamard
+from hdc.frame import fit_frame
 from hdc.hypervector import hamming
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
@@ -57,12 +58,11 @@ def angles() -> Any:
 def whitening() -> Any:
     """Cosines of samples to their own mean and to the nearest other one, before and after."""
     X, y = _digits()
-    statistics = PooledCovariance(X.shape[1]).update(X, y)
-    whitened = Whitening.of(statistics)
-    means, centre = statistics.class_means_, statistics.mean_
+    means = np.stack([X[y == k].mean(axis=0) for k in range(10)])
+    frame = fit_frame(X, y, np.ones(X.shape[1], np.float32), shrinkage=0.1)
     views = {
-        "centred only": (X - centre, means - centre),
-        "whitened": (whitened.transform(X), whitened.transform(means)),
+        "centred only": (frame.centred(X), frame.centred(means)),
+        "whitened": (frame.whitened(X), frame.whitened(means)),
     }
     figure, panels = _panels(2, "cosine to a class mean")
     for panel, (title, (Z, M)) in zip(panels, views.items(), strict=True):
@@ -89,7 +89,7 @@ def threshold() -> Any:
     for panel, rate in zip(panels, (0.05, 0.1), strict=True):
         detector = OODDetector(false_alarm_rate=rate, random_state=0).fit(X[learned], y[learned])
         scores, others = detector.score_samples(X[fresh]), detector.score_samples(X[other])
-        bins = np.linspace(-4, 1.5, 50).tolist()
+        bins = np.linspace(-16, 4, 50).tolist()
         panel.hist(scores, bins, alpha=0.7, color=KNOWN, label="fresh digits 0 to 7")
         panel.hist(others, bins, alpha=0.7, color=OTHER, label="digits 8 and 9, never learned")
         panel.axvline(detector.offset_, color="black", linewidth=1)

@@ -86,7 +86,7 @@ class Cell:
     key
         Class and slot.
     p_value
-        Share of `n_scores` held-out samples of the cell at least as strange.
+        Share of `n_scores` held-out samples of the cell at least as far out.
     off
         (1024,) signs of the sample's hypervector, less the mean of the cell's `n_labels` labels.
     spread
@@ -114,7 +114,7 @@ class Answer:
     slot
         Number of the slot that claims the sample.
     ood_score, p_value
-        Higher, and lower, for stranger samples; `n_scores` held-out ones stand behind the p-value.
+        Higher, and lower, further out; `n_scores` held-out samples stand behind the p-value.
     certainty
         Probability of the best class.
     """
@@ -134,8 +134,8 @@ class Prediction:
     """The answer for one sample, with its provenance.
 
     `probabilities` follow `EdgeRuntime.classes`. `ood_score` is of this sample: higher is
-    stranger; `p_value` is conformal: the share of known samples at least this strange. `is_ood`
-    is `p_value <= threshold`, so that known samples are called strange at the stated rate.
+    further out; `p_value` is conformal: the share of known samples at least this far out. `is_ood`
+    is `p_value <= threshold`, so that known samples are out of distribution at the stated rate.
     """
 
     sample_id: int

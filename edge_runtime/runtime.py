@@ -29,7 +29,7 @@ from edge_runtime.errors import (
 )
 from edge_runtime.inputs.features import FeatureReader, Matrix
 from edge_runtime.inputs.sensors import SensorWatch
-from edge_runtime.memory.classes import counts_of, indices_of, plain_label
+from edge_runtime.memory.classes import indices_of, plain_label
 from edge_runtime.memory.memory import Memory
 from edge_runtime.memory.pending import PendingSample, PendingSamples
 from edge_runtime.model.derived import DerivedModel
@@ -43,6 +43,7 @@ from edge_runtime.policy.trial import judge
 from edge_runtime.records import Answer, Event, Label, Prediction, SlotStatus
 from edge_runtime.state import generations, journal, snapshot
 from edge_runtime.state.journal import Journal, LostLabels
+from hdc.cells import counts_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self

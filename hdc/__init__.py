@@ -1,8 +1,9 @@
 """Hyperdimensional computing for the edge, on NumPy alone.
 
-Features are whitened, projected and packed into hypervectors; these are classified, and strangers
-among them are found at a false-alarm rate that the user states. Names are loaded on first use, so
-that importing one module costs that module only. No I/O, no clock, no global state in here.
+Features are whitened in a frame, projected and packed into hypervectors; these are classified, and
+samples out of distribution are found at a false-alarm rate that the user states. A board runs these
+objects, and the estimators are made of them. Names are loaded on first use, so that importing one
+module costs that module only. No I/O, no clock, no global state in here.
 """
 
 from __future__ import annotations
@@ -11,15 +12,10 @@ import importlib
 from typing import Any
 
 _HOME = {
-    "Calibration": "conformal",
-    "FourierFeatures": "fourier",
-    "MondrianCalibration": "conformal",
     "OODDetector": "ood",
-    "PooledCovariance": "covariance",
-    "PrototypeClassifier": "prototypes",
+    "OODScore": "score",
+    "PrototypeClassifier": "classifier",
     "SignedHadamard": "projection",
-    "Taps": "covariance",
-    "Whitening": "whitening",
 }
 
 __all__ = sorted(_HOME)

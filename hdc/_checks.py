@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hdc._estimator import check_random_state
+from hdc.estimator import check_random_state
 
 Bits: TypeAlias = NDArray[np.uint64]
 Float32: TypeAlias = NDArray[np.float32]

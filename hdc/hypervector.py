@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdc._checks import WORD_BITS, Bits, RandomState, check_count, check_dims
-from hdc._estimator import check_random_state
+from hdc.estimator import check_random_state
 
 # A tied majority takes this bit: clear in even dimensions, set in odd ones. It favours no input,
 # where taking the bit of the first input would make a bundle of two equal to the first.

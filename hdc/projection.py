@@ -13,7 +13,7 @@ the raw output of PCG64, which NumPy promises to keep.
 
 Sources: N. Ailon and B. Chazelle, "The fast Johnson-Lindenstrauss transform", SIAM J. Comput. 39,
 2009; F. X. Yu et al., "Orthogonal random features", NeurIPS 2016 (several rounds of HD).
-Not done here: whitening (`hdc.whitening`).
+Not done here: whitening (`hdc.frame`).
 """
 
 from __future__ import annotations

@@ -272,7 +272,7 @@ def test_without_its_data_a_benchmark_is_skipped_with_a_message(
 def test_an_unknown_benchmark_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         command.main(["no-such"])
-    assert "there are hdc, knobs, ood" in capsys.readouterr().err
+    assert "there are hdc, ood" in capsys.readouterr().err
 
 
 def test_a_recorded_table_names_the_machine_but_no_path(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import calibration, classify, hdc, knobs, ood, ood_tasks, pictures, timing
+from benchmarks import calibration, hdc, ood, ood_tasks, pictures, timing
 from benchmarks.hdff import HDFFDetector
 from benchmarks.options import Options
 from benchmarks.peers import ood_detectors
@@ -98,36 +98,12 @@ def test_alarms_are_counted_for_every_rate_and_size(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(calibration, "tasks", lambda options, seed: iter([task]))
     report = calibration.run(Options(quick=True))
     assert report is not None
-    assert len(report.rows) == 2 * len(calibration.SIZES)
+    assert len(report.rows) == len(calibration.SIZES)
     assert all(record["alarms"] < 0.5 for record in report.records)
 
 
 def _fields(task: ood_tasks.Task) -> list[object]:
     return [task.train, task.y, task.test, task.test_y, task.ood, task.taps]
-
-
-def test_classifiers_are_compared_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    task = toy(200)
-    X, y = np.concatenate([task.train, task.test]), np.concatenate([task.y, task.test_y])
-    rows = np.arange(400)
-    made = classify.Task("toy", X, 2 * y + rows % 2, 2, rows[:200], rows[200:])
-    monkeypatch.setattr(classify, "_tasks", lambda options, seed: iter([made]))
-    monkeypatch.setattr(classify, "find_spec", lambda name: None)
-    report = classify.run(Options(quick=True))
-    assert report is not None
-    scores = {record["method"]: record["accuracy"] for record in report.records}
-    assert scores["edge-runtime, bundle, 8,192 bits"] > 0.95
-    assert not any(name.startswith("torchhd") for name in scores)
-
-
-def test_torchhd_learns_where_it_is_installed() -> None:
-    pytest.importorskip("torchhd")
-    from benchmarks.peers.torchhd_models import TorchHDClassifier
-
-    task = toy(200)
-    for model in ("centroid", "adapt", "online"):
-        fitted = TorchHDClassifier(model=model, n_dims=1024, scale=0.1).fit(task.train, task.y)
-        assert (fitted.predict(task.test) == task.test_y).mean() > 0.9
 
 
 def test_functions_are_timed_in_turn() -> None:
@@ -140,9 +116,8 @@ def test_functions_are_timed_in_turn() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", [hdc, knobs])
-def test_costs_are_measured(module: object) -> None:
-    report = module.run(Options(quick=True))  # type: ignore[attr-defined]
+def test_costs_are_measured() -> None:
+    report = hdc.run(Options(quick=True))
     assert len(report.rows) >= 6
     assert "µs" in report.to_text()
 

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_runtime.errors import LabelError
 from edge_runtime.records import Label
@@ -73,16 +72,3 @@ def indices_of(labels: Iterable[Any], classes: Sequence[Label]) -> tuple[list[in
             raise LabelError(f"label {label!r} would be class {MAX_CLASSES + 1} of {MAX_CLASSES}")
         indices.append(known.setdefault(plain, len(known)))
     return indices, list(known)
-
-
-def counts_of(indices: npt.NDArray[Any], n: int = 0) -> npt.NDArray[np.intp]:
-    """How often each index from 0 on occurs, for at least `n` of them.
-
-    `np.bincount` alone refuses 64-bit indices where the machine's own are of 32 bits.
-
-    Examples
-    --------
-    >>> counts_of(np.array([0, 2, 2], np.int64), 4).tolist()
-    [1, 0, 2, 0]
-    """
-    return np.bincount(indices.astype(np.intp), minlength=n)

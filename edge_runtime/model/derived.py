@@ -5,7 +5,7 @@
     prototypes   class hypervectors
     kernel head  exemplars themselves
     adaptor      a shallow network, trained forward only
-    score        how strange a sample is
+    score        how far out of distribution a sample is
 
 It is made by `fitting` and replaced whole. Between two fits a label is appended: exactly to the
 cells, by its residual to the kernel head. Not here: what to do with an answer (`policy`).
@@ -22,15 +22,17 @@ import numpy.typing as npt
 from edge_runtime.errors import StateError
 from edge_runtime.memory.exemplars import in_units
 from edge_runtime.model.experts.adaptor import Adaptor
-from edge_runtime.model.experts.cells import Cells
 from edge_runtime.model.experts.kernel import KernelHead
 from edge_runtime.model.experts.mixing import log_softmax
-from edge_runtime.model.experts.prototypes import Prototypes, by_class
-from edge_runtime.model.frame import Frame
 from edge_runtime.model.reference import N_BITS, DriftProjection, DriftReference
-from edge_runtime.model.score import StrangenessScore, views
+from edge_runtime.model.restoring import frame_from, score_from
 from edge_runtime.records import MOST_SLOTS, Answer, Cell
 from edge_runtime.state.fields import Field, put_under, restored, under
+from hdc.cells import Cells
+from hdc.conformal import p_value
+from hdc.frame import Frame
+from hdc.prototypes import Prototypes, by_class
+from hdc.score import OODScore, views
 
 Matrix = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
@@ -77,7 +79,7 @@ class DerivedModel:
         kernel: KernelHead,
         adaptor: Adaptor | None,
         weights: npt.NDArray[np.float64],
-        score: StrangenessScore,
+        score: OODScore,
         drift: DriftProjection,
         reference: DriftReference,
         stated: Mapping[int, tuple[float, int]],
@@ -110,16 +112,14 @@ class DerivedModel:
         scores = self._mixed(centred, U, D, similarities, n_classes)
         P = np.exp(log_softmax(scores))
         nearest = np.argmin(D, axis=1)
-        strangeness = self.score.of(views(similarities, D, self.frame.outside(centred, U)))
+        ood_scores = self.score.of(views(similarities, D, self.frame.outside(centred, U)))
         signs = self.drift.signs(Z)
         return [
-            self._answer(P[i], cell, float(strangeness[i]), signs[i])
+            self._answer(P[i], cell, float(ood_scores[i]), signs[i])
             for i, cell in enumerate(nearest.tolist())
         ]
 
-    def _answer(
-        self, probabilities: Scores, cell: int, strangeness: float, signs: Matrix
-    ) -> Answer:
+    def _answer(self, probabilities: Scores, cell: int, ood_score: float, signs: Matrix) -> Answer:
         best = int(np.argmax(probabilities))
         k, slot = int(self.cells.classes[cell]), int(self.cells.slots[cell])
         everyone, alike = self.score.reference(slot), self.score.of_cell(k, slot)
@@ -129,12 +129,12 @@ class DerivedModel:
             probabilities=probabilities,
             best=best,
             slot=slot,
-            ood_score=strangeness,
-            p_value=self.score.p_value(everyone, strangeness),
+            ood_score=ood_score,
+            p_value=p_value(everyone, ood_score),
             n_scores=len(everyone),
             certainty=float(probabilities[best]),
             cell=None if there is None else Cell(
-                (k, slot), self.score.p_value(alike, strangeness), len(alike),
+                (k, slot), p_value(alike, ood_score), len(alike),
                 signs - self.reference.means[there], spread, int(n_labels),
             ),
         )  # fmt: skip
@@ -244,7 +244,7 @@ class DerivedModel:
         StateError
             A field is missing, or has another shape, type or range than it can have.
         """
-        frame = Frame.from_state(under("frame", arrays), n_features)
+        frame = frame_from(under("frame", arrays), n_features)
         fields = (
             *FIELDS,
             Field("stated_slots", "float64", ("stated",)),
@@ -278,7 +278,7 @@ class DerivedModel:
         return cls(
             found["units"], frame, cells, prototypes, kernel,
             Adaptor.from_state(part, n_features) if part else None,
-            found["weights"], StrangenessScore.from_state(under("score", arrays)),
+            found["weights"], score_from(under("score", arrays)),
             DriftProjection(frame.gain, seed),
             DriftReference(
                 found["off_cells"], found["off_means"], found["off_spreads"], found["togetherness"]

@@ -13,22 +13,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.memory.classes import counts_of
 from edge_runtime.memory.exemplars import Exemplars
 from edge_runtime.memory.statistics import Statistics
 from edge_runtime.model import noise
 from edge_runtime.model.derived import EXPERTS, DerivedModel
 from edge_runtime.model.experts import kernel as kernels
 from edge_runtime.model.experts.adaptor import LEAST_LABELS, Adaptor
-from edge_runtime.model.experts.cells import Cells
 from edge_runtime.model.experts.kernel import KernelChoice, KernelHead, class_weights
 from edge_runtime.model.experts.mixing import best_temperature, fit_weights, log_softmax, loss_of
-from edge_runtime.model.experts.prototypes import Prototypes, by_class
 from edge_runtime.model.folds import folds_of, spread
-from edge_runtime.model.frame import MOST_ROWS, Frame, fit_frame, gains
 from edge_runtime.model.reference import DriftProjection, drift_reference
 from edge_runtime.model.room import Room, room_within
-from edge_runtime.model.score import StrangenessScore, views
+from hdc.cells import Cells, counts_of
+from hdc.frame import MOST_ROWS, Frame, fit_frame, gains
+from hdc.prototypes import Prototypes, by_class
+from hdc.score import OODScore, views
 
 Matrix = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
@@ -383,7 +382,7 @@ def _final(
     adaptor = _adaptor(frame, rows, everything, room, options.seed) if weights[3] > 0 else None
     frame.end_of_training()
     kept = _few_of_each(held.nearest, room.scores)
-    score = StrangenessScore(held.views[kept], held.nearest[kept, 0], held.nearest[kept, 1])
+    score = OODScore(held.views[kept], held.nearest[kept, 0], held.nearest[kept, 1])
     drift = DriftProjection(gain, options.seed)
     reference = drift_reference(
         drift.signs(rows.units(held.index)), held.nearest[:, 0], held.nearest[:, 1], options.seed,

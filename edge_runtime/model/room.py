@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from edge_runtime.model.experts.kernel import APPENDED, LEAST_LANDMARKS, MOST_LANDMARKS
-from edge_runtime.model.frame import MOST_DIRECTIONS
 from edge_runtime.model.reference import LEAST_OF_A_CELL, N_BITS
-from edge_runtime.model.score import MOST_OF_A_CELL
+from hdc.frame import MOST_DIRECTIONS
+from hdc.score import MOST_OF_A_CELL
 
 # Share of what is left that the kernel head may hold, and the most of it that its least may be.
 KERNEL, MOST_OF_KERNEL = 0.3, 0.8

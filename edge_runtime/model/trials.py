@@ -8,14 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.memory.classes import counts_of
 from edge_runtime.memory.exemplars import Exemplars
 from edge_runtime.model.derived import DerivedModel
-from edge_runtime.model.experts.cells import Cells
 from edge_runtime.model.experts.kernel import KernelHead, class_weights
 from edge_runtime.model.folds import folds_of, spread
-from edge_runtime.model.frame import fit_frame, gains
 from edge_runtime.records import Trial
+from hdc.cells import Cells, counts_of
+from hdc.frame import fit_frame, gains
 
 Indices = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.float32]

@@ -4,7 +4,7 @@ Samples of a camera or a sensor come in scenes: neighbours resemble each other, 
 them are no more evidence than one. Scene length is measured here, on the stream itself.
 
 **Evidence** is an e-detector of Shiryaev-Roberts type (Shin, Ramdas, Rinaldo, 2022). Bets on two
-things each pay 1 on average while nothing changes: on strangeness (the p-value of a sample among
+things each pay 1 on average while nothing changes: on p-values (of a sample among
 held-out samples of its cell of class and slot: a stream that brings classes in any order is no
 drift) and on togetherness (`hdc.togetherness`). At the end of a scene every bet's sum R becomes
 ``(1 + R) * exp(mean log-bet)``; the alarm rings where the mean of R reaches the run length. The
@@ -31,7 +31,7 @@ from edge_runtime.records import Answer, Cell
 from hdc.togetherness import Togetherness
 
 N_BITS = 1024
-# Bets ``kappa * p ** (kappa - 1)`` on strangeness, from bold (pays when p-values are tiny) to shy
+# Bets ``kappa * p ** (kappa - 1)`` on low p-values, from bold (pays when p-values are tiny) to shy
 # (pays when they are merely low).
 KAPPAS = (0.2, 0.4, 0.6, 0.8)
 # Bets ``a * (1 - p) ** (a - 1)`` that there are no high p-values, the bolder the larger: a new
@@ -42,7 +42,7 @@ TOGETHER_KAPPAS = (0.2, 0.4, 0.6, 0.8)
 N_BETS = len(KAPPAS) + len(BULKS) + len(TOGETHER_KAPPAS)
 # No sum grows beyond this: it would be infinite, and infinity times nothing is no number.
 LARGEST_SUM = 1e300
-# No p-value counts for less than this, so that one stranger alone is never a drift.
+# No p-value counts for less than this, so that one sample alone is never a drift.
 SMALLEST_P = 0.01
 # Standard errors by which a p-value is raised: it is uniform only on average over the scores that
 # it was ranked against, and bets that go on for ever would find out. One calibration sample in
@@ -103,7 +103,7 @@ class _Batches:
 
 
 class SceneDriftDetector:
-    """Alarms when strangeness or togetherness goes on for scenes.
+    """Alarms when low p-values or togetherness go on for scenes.
 
     Parameters
     ----------

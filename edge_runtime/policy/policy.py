@@ -141,7 +141,7 @@ class Policy:
         evidence = {"p_value": answer.p_value, "threshold": self.settings.false_alarm_rate}
         message = (
             f"This sample is out of distribution for slot {answer.slot}: "
-            f"{answer.p_value:.1%} of its held-out samples are at least as strange."
+            f"{answer.p_value:.1%} of its held-out samples are at least as far out."
         )
         return Event("ood", sample_id, message, answer.slot, evidence)
 

@@ -1,43 +1,23 @@
-"""Declared state: a part lists its fields once, and saving, checking and restoring follow.
+"""Declared state: a part lists its fields once (`hdc.declared`), and what comes back is checked.
 
-A shape is made of numbers and of names; a name stands for the same length wherever it occurs in one
-part, so that arrays which do not fit together are found before anything is made of them.
+A name in a shape stands for the same length wherever it occurs in one part, so that arrays which do
+not fit together are found before anything is made of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import StateError
+from hdc.declared import Field, arrays_of
+
+__all__ = ["Field", "arrays_of", "put_under", "restored", "under"]
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class Field:
-    """One array of a part.
-
-    Attributes
-    ----------
-    dtype
-        Names of the types that it may have, with a space between them.
-    shape
-        Lengths, or names of lengths.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-
-
-def arrays_of(part: object, fields: Sequence[Field]) -> dict[str, npt.NDArray[Any]]:
-    """The declared arrays of a part, by name."""
-    return {field.name: np.asarray(getattr(part, field.name)) for field in fields}
 
 
 def restored(

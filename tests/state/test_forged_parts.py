@@ -15,8 +15,8 @@ from edge_runtime.errors import StateError
 from edge_runtime.memory.memory import Memory
 from edge_runtime.model.derived import DerivedModel
 from edge_runtime.model.experts.adaptor import Adaptor
-from edge_runtime.model.frame import Frame
-from edge_runtime.model.score import StrangenessScore
+from edge_runtime.model.restoring import frame_from, score_from
+from hdc.conformal import p_value
 from tests.domains import N_CLASSES, N_FEATURES, domain
 from tests.model.test_fitting import fitted, remembered
 
@@ -63,7 +63,7 @@ def use_model(arrays):
 
 
 def use_frame(arrays):
-    frame = Frame.from_state(arrays, N_FEATURES)
+    frame = frame_from(arrays, N_FEATURES)
     centred = frame.centred(np.ones((3, N_FEATURES), np.float32))
     frame.outside(centred, frame.project(centred))
 
@@ -76,9 +76,9 @@ def use_adaptor(arrays):
 
 
 def use_score(arrays):
-    score = StrangenessScore.from_state(arrays)
+    score = score_from(arrays)
     values = score.of(np.ones((3, 3)))
-    assert 0 < score.p_value(score.reference(0), float(values[0])) <= 1
+    assert 0 < p_value(score.reference(0), float(values[0])) <= 1
     score.of_cell(1, 1)
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import StateError
-from edge_runtime.model.experts.cells import ClassMembers
-from edge_runtime.model.frame import Frame
 from edge_runtime.state.fields import Field, arrays_of, restored
+from hdc.cells import ClassMembers
+from hdc.frame import Frame
 
 Matrix = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]

@@ -7,6 +7,8 @@ does not forget what its classes are elsewhere. Sums are exact and change label 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,6 +18,19 @@ Indices = npt.NDArray[np.int64]
 
 # What a class that no cell has is given, in squared distances: no score is ever this low.
 UNKNOWN = -1e6
+
+
+def counts_of(indices: npt.NDArray[Any], n: int = 0) -> npt.NDArray[np.intp]:
+    """How often each index from 0 on occurs, for at least `n` of them.
+
+    `np.bincount` alone refuses 64-bit indices where the machine's own are of 32 bits.
+
+    Examples
+    --------
+    >>> counts_of(np.array([0, 2, 2], np.int64), 4).tolist()
+    [1, 0, 2, 0]
+    """
+    return np.bincount(indices.astype(np.intp), minlength=n)
 
 
 class ClassMembers:

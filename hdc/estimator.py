@@ -2,8 +2,7 @@
 
 Parameters, cloning, tags, error classes and the validation of X, y and random_state. scikit-learn
 is used only where it is loaded already or asks for its tags, so that a board needs NumPy alone.
-Nothing here learns. Sibling packages that must not import each other hold byte-identical copies of
-this file, and a test compares them.
+Nothing here learns. It stands in the lowest package, for the estimators of `adaptors` too.
 """
 
 from __future__ import annotations
@@ -105,7 +104,7 @@ class RegressorMixin:
 
 
 class OutlierMixin:
-    """A detector: `fit_predict` is `fit`, then `predict`: +1 for known, -1 for strange."""
+    """A detector: `fit_predict` is `fit`, then `predict`: +1 in distribution, -1 out of it."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]
@@ -113,7 +112,7 @@ class OutlierMixin:
         return tags
 
     def fit_predict(self, X: npt.ArrayLike, y: Any = None) -> Array:
-        """Fit to X, then return +1 for each known row and -1 for each strange one."""
+        """Fit to X, then return +1 for each row in distribution and -1 for each out of it."""
         labels: Array = self.fit(X).predict(X)  # type: ignore[attr-defined]
         return labels
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import StateError
-from edge_runtime.model.frame import Frame, fit_frame, gains, leading
+from edge_runtime.model.restoring import frame_from
+from hdc.frame import fit_frame, gains, leading
 
 
 def gaussian(n, d, seed=0):
@@ -133,7 +134,7 @@ def test_raw_measures_weigh_alike_and_dull_features_of_a_wide_tap_little():
 def test_a_frame_comes_back_from_its_state():
     Z, cells = labelled()
     frame = fit_frame(Z, cells, np.ones(6, np.float32), 0.1)
-    again = Frame.from_state(frame.to_state(), 6)
+    again = frame_from(frame.to_state(), 6)
     np.testing.assert_array_equal(again.project(again.centred(Z)), frame.project(frame.centred(Z)))
     with pytest.raises(StateError):
-        Frame.from_state(frame.to_state(), 7)
+        frame_from(frame.to_state(), 7)

@@ -1,10 +1,10 @@
-"""How strange a sample is: one score of three views, ranked against held-out samples.
+"""How far out of distribution a sample is: one score of three views, and its rank.
 
     cosine     to the nearest class hypervector
     distance   half the log of the squared distance to the nearest cell
     outside    half the log of what the frame's directions do not hold of the sample
 
-Each view is standardised by held-out samples, and the score is their sum: higher is stranger. The
+Each view is standardised by held-out samples; the score is their sum, higher is further out. The
 p-value is conformal (`hdc.conformal`): of samples like the held-out ones, a share of at most `rate`
 has a p-value of `rate` or less.
 """
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.state.fields import Field, arrays_of, restored
+from hdc.declared import Field, arrays_of
 
 Matrix = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
@@ -40,7 +40,7 @@ FIELDS = (
 
 
 def views(similarities: Scores, D: Matrix, outside: npt.NDArray[np.float64]) -> Scores:
-    """The three views (n, 3) of samples; higher is stranger."""
+    """The three views (n, 3) of samples; higher is further out."""
     found = np.empty((len(D), N_VIEWS))
     found[:, 0] = -similarities.max(axis=1)
     found[:, 1] = 0.5 * np.log(D.min(axis=1) + TINY)
@@ -53,7 +53,7 @@ def _with(ascending: npt.NDArray[np.float64], score: float) -> npt.NDArray[np.fl
     return np.insert(ascending, int(np.searchsorted(ascending, score)), score)
 
 
-class StrangenessScore:
+class OODScore:
     """Score and p-values, from the views of held-out samples.
 
     Parameters
@@ -108,12 +108,6 @@ class StrangenessScore:
         self._of_slot[slot] = _with(self._of_slot.get(slot, self._all[:0]), score)
         self._of_cell[k, slot] = _with(self.of_cell(k, slot), score)
 
-    @staticmethod
-    def p_value(reference: npt.NDArray[np.float64], score: float) -> float:
-        """Share of a reference at least as strange; 1 where there is none."""
-        n = len(reference)
-        return float((n - np.searchsorted(reference, score, side="left") + 1) / (n + 1))
-
     def __len__(self) -> int:
         return len(self.scores)
 
@@ -127,10 +121,10 @@ class StrangenessScore:
         return arrays_of(self, FIELDS)
 
     @classmethod
-    def from_state(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> StrangenessScore:
-        """What `to_state` was called on; `StateError` where it does not fit."""
+    def restored(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> OODScore:
+        """What `to_state` was called on; arrays are taken as they are, once checked."""
         score = cls(np.zeros((0, N_VIEWS)), np.zeros(0, np.int64), np.zeros(0, np.int64))
-        for name, values in restored(arrays, FIELDS, {}).items():
-            setattr(score, name, values)
+        for field in FIELDS:
+            setattr(score, field.name, arrays[field.name])
         score._sort()
         return score

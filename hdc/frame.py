@@ -11,16 +11,15 @@ Sources: J. H. Friedman, "Regularized discriminant analysis", 1989 (shrinkage); 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_runtime.errors import StateError
-from edge_runtime.memory.classes import counts_of
-from edge_runtime.state.fields import Field, arrays_of, restored
+from hdc.cells import counts_of
+from hdc.declared import Field, arrays_of
 
 Matrix = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -40,8 +39,6 @@ TINY = 1e-12
 # What is outside of all projections is a difference of two lengths: less than this part of one
 # is rounding, another on every machine, and no view of anything.
 LEAST_OUTSIDE = 1e-4
-# With numbers up to these, no projection of whatever sample leaves float32's range.
-LARGEST = {"gain": 1e3, "centre": 1e8, "projection": 1e20}
 
 FIELDS = (
     Field("gain", "float32", ("features",)),
@@ -163,16 +160,6 @@ class Frame:
     def to_state(self) -> dict[str, npt.NDArray[Any]]:
         """Everything, as a flat dict of arrays."""
         return arrays_of(self, FIELDS)
-
-    @classmethod
-    def from_state(cls, arrays: Mapping[str, npt.NDArray[Any]], n_features: int) -> Frame:
-        """What `to_state` was called on; `StateError` where it does not fit."""
-        frame = cls(**restored(arrays, FIELDS, {"features": n_features}))
-        for name, most in LARGEST.items():
-            largest = float(np.abs(getattr(frame, name)).max(initial=0.0))
-            if largest > most:
-                raise StateError(f"field {name} holds {largest:.3g}, at most {most:.3g} expected")
-        return frame
 
 
 def fit_frame(Z: Matrix, cells: Indices, gain: Matrix, shrinkage: float, seed: int = 0) -> Frame:
