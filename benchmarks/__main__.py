@@ -20,6 +20,7 @@ NAMES = (
     "search",
     "continual",
     "ablation",
+    "query_strategies",
     "step",
     "wire",
     "footprint",

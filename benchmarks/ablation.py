@@ -31,13 +31,14 @@ from benchmarks.streams.domains import run_one_by_one
 from benchmarks.streams.tables import seeds
 from edge_runtime import Settings
 from edge_runtime.errors import BackendError
-from edge_runtime.model import fitting, frame, noise, trials
+from edge_runtime.model import fitting, noise, trials
 from edge_runtime.model.derived import EXPERTS, DerivedModel
 from edge_runtime.model.experts.adaptor import Adaptor
 from edge_runtime.model.experts.mixing import fit_weights
 from edge_runtime.policy import drift
 from examples.datasets.archives import ArchiveUnavailableError
 from examples.datasets.pacs import DataAbsentError
+from hdc import frame
 
 FEW_LABELS = 10
 QUICK_ROWS = 12  # of each class and domain
@@ -189,9 +190,14 @@ KEY = ("stream", "mechanism", "labels", "seed")
 
 
 def compare(
-    options: Options, names: Sequence[str] = (), mechanisms: Sequence[Mechanism] = MECHANISMS
+    options: Options,
+    names: Sequence[str] = (),
+    mechanisms: Sequence[Mechanism] = MECHANISMS,
+    *,
+    requested_only: bool = False,
 ) -> list[Record]:
     """Every mechanism on every stream; streams whose data are absent are skipped, loudly."""
+    modes = ((None, ALL_LABELS), (FEW_LABELS, REQUESTED))[requested_only:]
     path = None if options.out is None else options.out / RUNS
     there = {} if path is None else {tuple(r[k] for k in KEY): r for r in _read(path)}
     found = []
@@ -204,7 +210,7 @@ def compare(
         if options.quick:
             data = thinned(data, QUICK_ROWS)
         for seed in options.seed_range:
-            for n_labels, labels in ((None, ALL_LABELS), (FEW_LABELS, REQUESTED)):
+            for n_labels, labels in modes:
                 for mechanism in mechanisms:
                     record = there.get((name, mechanism.name, labels, seed))
                     if record is None:

@@ -935,20 +935,33 @@ class EdgeRuntime:
                 warnings.warn(f"damaged state skipped: {damage}", stacklevel=3)
             return runtime
 
-    def forget_since(self, sample_id: int) -> list[Event]:
+    def forget_since(
+        self, sample_id: int | None = None, *, time_s: float | None = None
+    ) -> list[Event]:
         """Forget the labels of this sample and of all later ones: as if they had never come.
+
+        Parameters
+        ----------
+        time_s : instead of a sample, a time as it was given to `step`; without one, and in
+            `learn_many`, a sample's number is its time.
 
         Raises
         ------
         LabelError
             No label since then is kept by itself; nothing has changed.
         """
+        if (sample_id is None) == (time_s is None):
+            raise TypeError("give a sample or a time: forget_since(sample_id) or (time_s=...)")
         with self._lock:
             memory, _ = self._open()
             store = memory.exemplars
-            mask = (store.column("samples") >= sample_id) & (store.column("origins") == 0)
+            own = store.column("origins") == 0
+            if time_s is not None:
+                mask, what = own & (store.column("times") >= time_s), f"time {time_s:g}"
+            else:
+                mask, what = own & (store.column("samples") >= sample_id), f"sample {sample_id}"
             if not mask.any():
-                raise LabelError(f"no label of sample {sample_id} or a later one is kept by itself")
+                raise LabelError(f"no label of {what} or later is kept by itself")
             memory.remove(mask)
             self._has_unsaved = True
             return self._tend(self._pending.next_id, is_now=True)

@@ -3,10 +3,10 @@
 Scores are higher further out of distribution, so a high score gives a low p-value. If the reference
 scores and a new known score are exchangeable, and the samples of the reference took no part in
 fitting, then ``P(p <= rate) <= rate`` for every rate, with any number of samples and any
-distribution (V. Vovk, A. Gammerman, G. Shafer, "Algorithmic Learning in a Random World", 2005). That
-holds on average over references; one of n scores has an alarm rate that varies about it with a standard
-deviation of about ``sqrt(rate * (1 - rate) / n)``. Samples that come in scenes are fewer than they
-look: with 8 scenes of a class, n is nearer to 8 than to the number of frames.
+distribution (V. Vovk, A. Gammerman, G. Shafer, "Algorithmic Learning in a Random World", 2005).
+That holds on average over references; one of n scores has an alarm rate that varies about it with a
+standard deviation of about ``sqrt(rate * (1 - rate) / n)``. Samples that come in scenes are fewer
+than they look: with 8 scenes of a class, n is nearer to 8 than to the number of frames.
 
 With n scores the smallest p-value is ``1 / (n + 1)``: a rate below it can never be signalled.
 """

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import ablation
+from benchmarks import ablation, query_strategies
 from benchmarks.ablation import ALL_LABELS, EVERYTHING, MECHANISMS, REQUESTED, Mechanism
 from benchmarks.options import Options
 from edge_runtime import EdgeRuntime
+from edge_runtime.policy.policy import Policy
+from edge_runtime.policy.requests import LabelRequests
 from tests.test_benchmarks import toy
 
 BY_NAME = {each.name: each for each in MECHANISMS}
@@ -92,3 +94,13 @@ def test_every_run_is_written_and_not_repeated(data, tmp_path, monkeypatch):
 def test_streams_without_their_data_are_skipped_with_a_message(tmp_path, capsys):
     assert ablation.run(Options(quick=True, data_dir=tmp_path), ["PACS"]) is None
     assert "SKIPPED ablation on PACS" in capsys.readouterr().err
+
+
+def test_every_rule_for_requests_gets_labels_and_the_runtimes_own_is_put_back(data, monkeypatch):
+    monkeypatch.setattr(ablation, "STREAMS", {"toy": lambda _: data})
+    own = Policy._request, LabelRequests.would_help
+    report = query_strategies.run(Options(seeds=1))
+    assert (Policy._request, LabelRequests.would_help) == own
+    assert [row[0] for row in report.rows] == [each.name for each in query_strategies.STRATEGIES]
+    assert {each["labels"] for each in report.records} == {REQUESTED}
+    assert all(each["n_labels"] > 0 for each in report.records)

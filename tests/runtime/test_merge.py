@@ -75,3 +75,16 @@ def test_labels_since_a_sample_are_forgotten_together():
     assert sum(slot.n_labels for slot in runtime.slots) == 62
     with pytest.raises(LabelError, match="kept by itself"):
         runtime.forget_since(ids[2])
+
+
+def test_labels_since_a_time_are_forgotten_and_what_was_learned_in_a_batch_stays():
+    runtime = taught(0)
+    X, _ = domain(0, 6, 5)
+    for hour, x in enumerate(X):
+        runtime.learn(runtime.step(x, now_s=3600.0 * (hour + 1)).sample_id, 7)
+    runtime.forget_since(time_s=3600.0 * 3)
+    assert sum(slot.n_labels for slot in runtime.slots) == 62
+    with pytest.raises(LabelError, match="time 10800 or later"):
+        runtime.forget_since(time_s=3600.0 * 3)
+    with pytest.raises(TypeError, match="a sample or a time"):
+        runtime.forget_since()
