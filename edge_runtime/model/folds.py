@@ -2,7 +2,8 @@
 
 Frames of one burst, windows of one recording or photos of one approach are nearly equal; split at
 random they stand on both sides, and what is measured is memory. Within each cell a fold is
-therefore one contiguous run of rows, and rows of one scene are never parted.
+therefore one contiguous run of rows, or several where `run` says how long each is: one run alone
+may be a whole domain, of which the rest knows nothing. Rows of one scene are never parted.
 """
 
 from __future__ import annotations
@@ -13,16 +14,22 @@ import numpy.typing as npt
 Indices = npt.NDArray[np.int64]
 
 
-def folds_of(cells: Indices, scenes: Indices, n_folds: int) -> Indices:
+def folds_of(cells: Indices, scenes: Indices, n_folds: int, run: int | None = None) -> Indices:
     """Fold (n,) of each row, 0 to `n_folds` - 1.
 
     Parameters
     ----------
     cells : (n,) rows in order of arrival.
     scenes : (n,) rows of one scene, given by the user, share a number; -1 is a scene of its own.
+    run : rows of a cell in one run at the most, unless a scene is longer; without it a fold is one
+        run.
 
     Examples
     --------
+    >>> folds_of(np.zeros(8, np.int64), np.full(8, -1), 2, run=2).tolist()
+    [0, 0, 1, 1, 0, 0, 1, 1]
+    >>> folds_of(np.zeros(8, np.int64), np.full(8, -1), 2, run=9).tolist()
+    [0, 0, 0, 0, 1, 1, 1, 1]
     >>> folds_of(np.zeros(6, np.int64), np.array([1, 1, 1, 2, -1, -1]), 2).tolist()
     [0, 0, 0, 0, 1, 1]
     """
@@ -32,8 +39,9 @@ def folds_of(cells: Indices, scenes: Indices, n_folds: int) -> Indices:
         rows = np.flatnonzero(cells == cell)
         _, first, which = np.unique(own[rows], return_index=True, return_inverse=True)
         place = np.argsort(np.argsort(first))[which]
+        n_runs = n_folds if run is None else max(n_folds, min(-(-len(rows) // run), len(first)))
         # Cells of few rows do not all begin with the same fold.
-        folds[rows] = (place * n_folds // len(first) + shift) % n_folds
+        folds[rows] = (place * n_runs // len(first) + shift) % n_folds
     if (scenes >= 0).any():  # a scene that several classes share goes where it began
         for scene in np.unique(scenes[scenes >= 0]).tolist():
             rows = np.flatnonzero(scenes == scene)
