@@ -28,10 +28,25 @@ def test_every_cell_is_spread_evenly(cells, n_folds):
         assert counts.max() - counts.min() <= 1
 
 
-@given(CELLS, st.integers(2, 5), st.data())
-def test_scenes_are_never_parted(cells, n_folds, data):
+@given(st.integers(1, 400), st.integers(2, 5), st.integers(1, 60))
+def test_no_run_of_a_large_cell_is_longer_than_stated_and_small_cells_stay_as_they_were(
+    n, n_folds, run
+):
+    cells, scenes = np.zeros(n, np.int64), np.full(n, NO_SCENES)
+    folds = folds_of(cells, scenes, n_folds, run)
+    edges = np.flatnonzero(np.diff(folds)) + 1
+    longest = max(len(part) for part in np.split(folds, edges))
+    assert longest <= max(run, -(-n // n_folds))
+    counts = np.bincount(folds, minlength=n_folds)
+    assert counts.max() - counts.min() <= max(run, 1) + 1
+    if n <= run * n_folds:
+        assert (folds == folds_of(cells, scenes, n_folds)).all()
+
+
+@given(CELLS, st.integers(2, 5), st.none() | st.integers(1, 9), st.data())
+def test_scenes_are_never_parted(cells, n_folds, run, data):
     scenes = np.array([data.draw(st.integers(-1, 4)) for _ in cells])
-    folds = folds_of(cells, scenes, n_folds)
+    folds = folds_of(cells, scenes, n_folds, run)
     assert ((folds >= 0) & (folds < n_folds)).all()
     for scene in np.unique(scenes[scenes >= 0]):
         assert len(np.unique(folds[scenes == scene])) == 1
