@@ -48,6 +48,11 @@ def joined(X: Any) -> tuple[Any, tuple[int, ...] | None]:
     return np.concatenate(taps, axis=1), tuple(tap.shape[1] for tap in taps)
 
 
+def _in_units(X: Matrix, centre: Scores, scale: Scores) -> Matrix:
+    """Features less their mean, by their spread; what is out of reach is cut."""
+    return np.clip((X - centre) / scale, -FAR, FAR).astype(np.float32)
+
+
 @dataclass
 class Learned:
     """Frame, class means and prototypes of one slot: what a board derives of its labels."""
@@ -69,27 +74,19 @@ class Learned:
         seed: int,
     ) -> Learned:
         """Learn rows (n, d) of classes (n,), 0 to their number."""
-        centre = X.mean(axis=0, dtype=np.float64)
-        scale = X.std(axis=0, dtype=np.float64)
+        centre, scale = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
         scale = np.where(scale > 0, scale, 1.0)
-        made = cls.__new__(cls)
-        made.centre, made.scale = centre, scale
-        Z = made.units(X)
-        _, cells = np.unique(y, return_inverse=True)
-        made.frame = fit_frame(Z, cells, gains(scale, widths), shrinkage, seed)
-        made.frame.end_of_training()
-        made.cells = Cells(made.frame.n_dims, pull=0.0)
-        made.prototypes = Prototypes(made.frame.n_dims, n_dims, seed)
+        Z, (_, cells) = _in_units(X, centre, scale), np.unique(y, return_inverse=True)
+        frame = fit_frame(Z, cells, gains(scale, widths), shrinkage, seed)
+        frame.end_of_training()
+        means, prototypes = Cells(frame.n_dims, pull=0.0), Prototypes(frame.n_dims, n_dims, seed)
+        made = cls(centre, scale, frame, means, prototypes)
         made.add(X, y)
         return made
 
-    def units(self, X: Matrix) -> Matrix:
-        """Features less their mean, by their spread."""
-        return np.clip((X - self.centre) / self.scale, -FAR, FAR).astype(np.float32)
-
     def project(self, X: Matrix) -> Matrix:
         """Projections (n, p) of features (n, d)."""
-        return self.frame.project(self.frame.centred(self.units(X)))
+        return self.frame.project(self.frame.centred(_in_units(X, self.centre, self.scale)))
 
     def add(self, X: Matrix, y: Indices) -> None:
         """Take more rows into class means and prototypes; the frame stays."""
@@ -100,14 +97,9 @@ class Learned:
         """Cosines (n, n_cells) to the prototypes."""
         return self.prototypes.similarities(self.prototypes.encode(self.project(X)))
 
-    def log_likelihoods(self, X: Matrix, n_classes: int) -> Scores:
-        """Of each class (n, n_classes), up to a constant."""
-        distances = self.cells.distances(self.project(X))
-        return self.cells.scores(distances, self.frame.level[1] ** 2, n_classes)
-
     def views(self, X: Matrix) -> tuple[Scores, Indices]:
         """The views of `hdc.score` (n, 3), and the class (n,) whose mean is nearest."""
-        centred = self.frame.centred(self.units(X))
+        centred = self.frame.centred(_in_units(X, self.centre, self.scale))
         U = self.frame.project(centred)
         D = self.cells.distances(U)
         similarities = self.prototypes.similarities(self.prototypes.encode(U))
@@ -119,18 +111,3 @@ class Learned:
         """Bytes held."""
         units = self.centre.nbytes + self.scale.nbytes
         return units + self.frame.n_bytes + self.cells.n_bytes + self.prototypes.n_bytes
-
-
-def folds_of(y: Indices, n_folds: int) -> Indices:
-    """Fold (n,) of each row: contiguous within a class, so that scenes stay whole.
-
-    Examples
-    --------
-    >>> folds_of(np.array([0, 0, 1, 0, 0, 1]), 2).tolist()
-    [0, 0, 1, 1, 1, 0]
-    """
-    folds = np.zeros(len(y), np.int64)
-    for shift, k in enumerate(np.unique(y).tolist()):
-        rows = np.flatnonzero(y == k)
-        folds[rows] = (np.arange(len(rows)) * n_folds // len(rows) + shift) % n_folds
-    return folds

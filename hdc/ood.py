@@ -26,7 +26,8 @@ from hdc import conformal
 from hdc._checks import Float32, Float64, RandomState, check_count, check_dims, check_rate
 from hdc._checks import derive_seed as seed_of
 from hdc.estimator import Estimator, OutlierMixin, check_is_fitted, check_X, check_y
-from hdc.learned import USUAL_SHRINKAGE, Learned, check_shrinkage, folds_of, joined
+from hdc.folds import folds_of
+from hdc.learned import USUAL_SHRINKAGE, Learned, check_shrinkage, joined
 from hdc.score import OODScore
 
 Taps = Mapping[str, ArrayLike]
@@ -102,7 +103,8 @@ class OODDetector(OutlierMixin, Estimator):
         y = np.zeros(len(rows), np.int64) if y is None else check_y(y, len(rows))
         classes, seed = np.unique(y, return_inverse=True)[1], seed_of(self.random_state)
         recipe = widths or (rows.shape[1],), self.shrinkage, n_dims, seed
-        found, nearest = self._held_out(rows, classes, folds_of(classes, n_folds), recipe)
+        folds = folds_of(classes, np.full(len(rows), -1), n_folds)
+        found, nearest = self._held_out(rows, classes, folds, recipe)
         self.learned_ = Learned.of(rows, classes, *recipe)
         self.widths_, self.n_features_in_ = widths, rows.shape[1]
         self.score_ = OODScore(found, nearest, np.zeros(len(found), np.int64))

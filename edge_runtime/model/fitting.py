@@ -22,10 +22,10 @@ from edge_runtime.model.experts import kernel as kernels
 from edge_runtime.model.experts.adaptor import LEAST_LABELS, Adaptor
 from edge_runtime.model.experts.kernel import KernelChoice, KernelHead, class_weights
 from edge_runtime.model.experts.mixing import best_temperature, fit_weights, log_softmax, loss_of
-from edge_runtime.model.folds import folds_of, spread
 from edge_runtime.model.reference import DriftProjection, drift_reference
 from edge_runtime.model.room import Room, room_within
 from hdc.cells import Cells, counts_of
+from hdc.folds import folds_of, spread
 from hdc.frame import MOST_ROWS, Frame, fit_frame, gains
 from hdc.prototypes import Prototypes, by_class
 from hdc.score import OODScore, views
