@@ -38,7 +38,7 @@ from edge_runtime.model.experts.mixing import fit_weights
 from edge_runtime.policy import drift
 from examples.datasets.archives import ArchiveUnavailableError
 from examples.datasets.pacs import DataAbsentError
-from hdc import frame
+from hdc.domain import frame
 
 FEW_LABELS = 10
 QUICK_ROWS = 12  # of each class and domain

@@ -18,8 +18,8 @@ from benchmarks.options import Options
 from benchmarks.reporting import ABSENT, Report
 from benchmarks.timing import import_costs, medians
 from hdc import SignedHadamard
-from hdc.hypervector import hamming
-from hdc.prototypes import Prototypes
+from hdc.domain.prototypes import Prototypes
+from hdc.vectors.hypervector import hamming
 
 N_FEATURES, N_DIMS, N_BATCH, N_CLASSES = 1280, 8192, 256, 100
 OURS, DENSE, PROJECTION, SINUSOID = "edge-runtime", "dense NumPy", "torchhd Projection", "Sinusoid"

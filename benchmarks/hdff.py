@@ -1,4 +1,4 @@
-"""HDFF, hyperdimensional feature fusion, as published: a reference to measure `hdc.ood` against.
+"""HDFF, hyperdimensional feature fusion, as published: a reference beside the score of `hdc`.
 
 Each tap is centred by one scalar, projected by a fixed matrix with orthonormal rows, and the taps
 are summed without normalisation. A class is the sum of its samples. The score of a sample is its
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from hdc._checks import Float32, Float64, RandomState, check_dims, check_matrix
 from hdc.estimator import Estimator, check_is_fitted, check_random_state, check_y
-from hdc.hypervector import similarity
+from hdc.vectors.hypervector import similarity
 
 TapsOrMatrix = ArrayLike | Mapping[str, ArrayLike]
 

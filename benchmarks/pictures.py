@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from hdc import OODDetector, SignedHadamard
-from hdc.frame import fit_frame
-from hdc.hypervector import hamming
+from hdc.domain.frame import fit_frame
+from hdc.vectors.hypervector import hamming
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 KNOWN, OTHER, GREY = "#2166ac", "#b2182b", "#888888"

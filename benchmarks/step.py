@@ -31,7 +31,7 @@ from edge_runtime.inputs.encoders import Encoder
 from edge_runtime.model import fitting
 from edge_runtime.model.experts import kernel
 from edge_runtime.model.fitting import fit_weights
-from hdc import frame
+from hdc.domain import frame
 
 TAPS = {"tap1": 24, "tap2": 40, "tap3": 112, "embedding": 1280}
 N_CLASSES, N_DOMAINS, LABELS, RANK = 7, 4, 1100, 40

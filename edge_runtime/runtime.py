@@ -43,7 +43,7 @@ from edge_runtime.policy.trial import judge
 from edge_runtime.records import Answer, Event, Label, Prediction, SlotStatus
 from edge_runtime.state import generations, journal, snapshot
 from edge_runtime.state.journal import Journal, LostLabels
-from hdc.cells import counts_of
+from hdc.domain.cells import counts_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self

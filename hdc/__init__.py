@@ -12,10 +12,10 @@ import importlib
 from typing import Any
 
 _HOME = {
-    "OODDetector": "ood",
-    "OODScore": "score",
+    "OODDetector": "detection.ood",
+    "OODScore": "detection.score",
     "PrototypeClassifier": "classifier",
-    "SignedHadamard": "projection",
+    "SignedHadamard": "vectors.projection",
 }
 
 __all__ = sorted(_HOME)

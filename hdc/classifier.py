@@ -1,8 +1,8 @@
 """Class hypervectors as an estimator: the prototypes that a board answers with, on their own.
 
-The frame (`hdc.frame`) is made of the rows of `fit`, or of the first `partial_fit`; later rows
-change class means and prototypes alone, exactly as labels do on a board until its next fit. In one
-frame the sums do not depend on the order of rows.
+The frame (`hdc.domain.frame`) is made of the rows of `fit`, or of the first `partial_fit`; later
+rows change class means and prototypes alone, exactly as labels do on a board until its next fit. In
+one frame the sums do not depend on the order of rows.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hdc._checks import Float64, RandomState, check_count, check_dims, derive_seed
+from hdc.domain.learned import USUAL_SHRINKAGE, Learned, check_shrinkage, joined
+from hdc.domain.prototypes import by_class
 from hdc.estimator import ClassifierMixin, Estimator, check_is_fitted, check_X, check_y
-from hdc.learned import USUAL_SHRINKAGE, Learned, check_shrinkage, joined
-from hdc.prototypes import by_class
 
 # Sharpness of the softmax of cosines: 20 makes odds of e of a difference of 0.05.
 _SHARPNESS = 20.0

@@ -20,8 +20,8 @@ import pytest
 
 from adaptors.quantised import QuantisedLayer
 from edge_runtime import EdgeRuntime, Settings
-from hdc import hypervector as hv
-from hdc.projection import SignedHadamard
+from hdc.vectors import hypervector as hv
+from hdc.vectors.projection import SignedHadamard
 from tests.domains import N_CLASSES, domain
 
 GOLDEN = Path(__file__).parent / "golden" / "same-bits.json"

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from edge_runtime.errors import StreamError
 from edge_runtime.evaluation.checkpoints import MAX_CHECKPOINTS, Checkpoint, from_plain
 from edge_runtime.records import EVENT_KINDS, Event, Label
-from hdc.cells import counts_of
+from hdc.domain.cells import counts_of
 
 KIND, VERSION = "edge-runtime run", 3
 

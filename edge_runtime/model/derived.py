@@ -28,11 +28,11 @@ from edge_runtime.model.reference import N_BITS, DriftProjection, DriftReference
 from edge_runtime.model.restoring import frame_from, score_from
 from edge_runtime.records import MOST_SLOTS, Answer, Cell
 from edge_runtime.state.fields import Field, put_under, restored, under
-from hdc.cells import Cells
-from hdc.conformal import p_value
-from hdc.frame import Frame
-from hdc.prototypes import Prototypes, by_class
-from hdc.score import OODScore, views
+from hdc.detection.conformal import p_value
+from hdc.detection.score import OODScore, views
+from hdc.domain.cells import Cells
+from hdc.domain.frame import Frame
+from hdc.domain.prototypes import Prototypes, by_class
 
 Matrix = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]

@@ -24,11 +24,11 @@ from edge_runtime.model.experts.kernel import KernelChoice, KernelHead, class_we
 from edge_runtime.model.experts.mixing import best_temperature, fit_weights, log_softmax, loss_of
 from edge_runtime.model.reference import DriftProjection, drift_reference
 from edge_runtime.model.room import Room, room_within
-from hdc.cells import Cells, counts_of
-from hdc.folds import folds_of, spread
-from hdc.frame import MOST_ROWS, Frame, fit_frame, gains
-from hdc.prototypes import Prototypes, by_class
-from hdc.score import OODScore, views
+from hdc.detection.score import OODScore, views
+from hdc.domain.cells import Cells, counts_of
+from hdc.domain.folds import folds_of, spread
+from hdc.domain.frame import MOST_ROWS, Frame, fit_frame, gains
+from hdc.domain.prototypes import Prototypes, by_class
 
 Matrix = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]

@@ -4,8 +4,8 @@ Bits are those of a fixed random projection of features in units of the store, n
 frame is fitted to labels and fits them better than samples that come later, which would be off
 together for that alone. For each cell of class and slot: the mean sign of each bit over held-out
 samples that are nearest to it (not over its labels: a label far from its cell is not what comes to
-it), their spread about it, and how many there are. What togetherness (`hdc.togetherness`) comes to
-by chance is found by playing these samples themselves in random order.
+it), their spread about it, and how many there are. What togetherness (`hdc.detection.togetherness`)
+comes to by chance is found by playing these samples themselves in random order.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hdc.projection import SignedHadamard
-from hdc.togetherness import SHARED, Togetherness
+from hdc.detection.togetherness import SHARED, Togetherness
+from hdc.vectors.projection import SignedHadamard
 
 Matrix = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]

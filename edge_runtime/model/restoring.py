@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from edge_runtime.errors import StateError
 from edge_runtime.state.fields import restored
-from hdc import frame, score
+from hdc.detection import score
+from hdc.domain import frame
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 

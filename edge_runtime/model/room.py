@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from edge_runtime.model.experts.kernel import APPENDED, LEAST_LANDMARKS, MOST_LANDMARKS
 from edge_runtime.model.reference import LEAST_OF_A_CELL, N_BITS
-from hdc.frame import MOST_DIRECTIONS
-from hdc.score import MOST_OF_A_CELL
+from hdc.detection.score import MOST_OF_A_CELL
+from hdc.domain.frame import MOST_DIRECTIONS
 
 # Share of what is left that the kernel head may hold, and the most of it that its least may be.
 KERNEL, MOST_OF_KERNEL = 0.3, 0.8

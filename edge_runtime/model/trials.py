@@ -12,9 +12,9 @@ from edge_runtime.memory.exemplars import Exemplars
 from edge_runtime.model.derived import DerivedModel
 from edge_runtime.model.experts.kernel import KernelHead, class_weights
 from edge_runtime.records import Trial
-from hdc.cells import Cells, counts_of
-from hdc.folds import folds_of, spread
-from hdc.frame import fit_frame, gains
+from hdc.domain.cells import Cells, counts_of
+from hdc.domain.folds import folds_of, spread
+from hdc.domain.frame import fit_frame, gains
 
 Indices = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.float32]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hdc.conformal import p_value, p_values, threshold
+from hdc.detection.conformal import p_value, p_values, threshold
 
 SCORES = st.lists(st.integers(-5, 5), max_size=30)
 

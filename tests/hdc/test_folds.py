@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hdc.folds import folds_of, spread
+from hdc.domain.folds import folds_of, spread
 
 CELLS = st.lists(st.integers(0, 3), min_size=1, max_size=80).map(np.array)
 NO_SCENES = -1

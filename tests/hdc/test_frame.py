@@ -7,7 +7,7 @@ import pytest
 
 from edge_runtime.errors import StateError
 from edge_runtime.model.restoring import frame_from
-from hdc.frame import fit_frame, gains, leading
+from hdc.domain.frame import fit_frame, gains, leading
 
 
 def gaussian(n, d, seed=0):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hdc import hypervector as hv
+from hdc.vectors import hypervector as hv
 
 SEEDS = st.integers(0, 2**32 - 1)
 WORDS = st.integers(1, 20)

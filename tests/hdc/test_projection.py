@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hdc.hypervector import hamming, similarity, unpack_bits
-from hdc.projection import SignedHadamard
+from hdc.vectors.hypervector import hamming, similarity, unpack_bits
+from hdc.vectors.projection import SignedHadamard
 
 # SHA-256 of the bits of `raw_samples`. A change here is a change of format: every prototype that
 # was ever saved becomes useless.

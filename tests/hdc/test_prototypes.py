@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hdc.cells import ClassMembers
-from hdc.prototypes import Prototypes, by_class
+from hdc.domain.cells import ClassMembers
+from hdc.domain.prototypes import Prototypes, by_class
 
 
 def made(n_dims=1024, seed=0):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from edge_runtime.errors import StateError
 from edge_runtime.model.restoring import score_from
-from hdc.conformal import p_value
-from hdc.score import LEAST_OF_A_SLOT, OODScore, views
+from hdc.detection.conformal import p_value
+from hdc.detection.score import LEAST_OF_A_SLOT, OODScore, views
 
 
 def held_out(n=200, n_slots=2, seed=0):

@@ -16,7 +16,7 @@ from edge_runtime.memory.memory import Memory
 from edge_runtime.model.derived import DerivedModel
 from edge_runtime.model.experts.adaptor import Adaptor
 from edge_runtime.model.restoring import frame_from, score_from
-from hdc.conformal import p_value
+from hdc.detection.conformal import p_value
 from tests.domains import N_CLASSES, N_FEATURES, domain
 from tests.model.test_fitting import fitted, remembered
 

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from edge_runtime.errors import StateError
 from edge_runtime.state.fields import Field, arrays_of, restored
-from hdc.cells import ClassMembers
-from hdc.frame import Frame
+from hdc.domain.cells import ClassMembers
+from hdc.domain.frame import Frame
 
 Matrix = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]

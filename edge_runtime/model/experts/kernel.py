@@ -20,7 +20,7 @@ import numpy.typing as npt
 from edge_runtime.errors import StateError
 from edge_runtime.model.experts.mixing import best_temperature
 from edge_runtime.state.fields import Field, restored
-from hdc.cells import counts_of
+from hdc.domain.cells import counts_of
 
 Matrix = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ import pytest
 
 from edge_runtime.errors import StateError
 from edge_runtime.model.experts.adaptor import Adaptor
-from hdc.frame import fit_frame
+from hdc.domain.frame import fit_frame
 
 UNKNOWN = np.log(np.full((1, 2), 0.5))
 

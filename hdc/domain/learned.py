@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hdc.cells import Cells
-from hdc.frame import Frame, fit_frame, gains
-from hdc.prototypes import Prototypes
-from hdc.score import views
+from hdc.detection.score import views
+from hdc.domain.cells import Cells
+from hdc.domain.frame import Frame, fit_frame, gains
+from hdc.domain.prototypes import Prototypes
 
 Matrix = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
@@ -98,7 +98,7 @@ class Learned:
         return self.prototypes.similarities(self.prototypes.encode(self.project(X)))
 
     def views(self, X: Matrix) -> tuple[Scores, Indices]:
-        """The views of `hdc.score` (n, 3), and the class (n,) whose mean is nearest."""
+        """The views of `hdc.detection.score` (n, 3), and the class (n,) whose mean is nearest."""
         centred = self.frame.centred(_in_units(X, self.centre, self.scale))
         U = self.frame.project(centred)
         D = self.cells.distances(U)

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hdc.cells import counts_of
 from hdc.declared import Field, arrays_of
+from hdc.domain.cells import counts_of
 
 Matrix = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]

@@ -1,8 +1,8 @@
 """Class hypervectors: the bits of each cell's mean, and how similar a sample's bits are to them.
 
 A projection gets one coordinate more, which never changes, so that where a mean lies counts as well
-as its direction. Bits come from one fixed random projection (`hdc.projection`), the same on every
-machine.
+as its direction. Bits come from one fixed random projection (`hdc.vectors.projection`), the same on
+every machine.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from hdc.cells import ClassMembers
-from hdc.hypervector import hamming
-from hdc.projection import SignedHadamard
+from hdc.domain.cells import ClassMembers
+from hdc.vectors.hypervector import hamming
+from hdc.vectors.projection import SignedHadamard
 
 Matrix = npt.NDArray[np.float32]
 Bits = npt.NDArray[np.uint64]

@@ -5,8 +5,8 @@
     outside    half the log of what the frame's directions do not hold of the sample
 
 Each view is standardised by held-out samples; the score is their sum, higher is further out. The
-p-value is conformal (`hdc.conformal`): of samples like the held-out ones, a share of at most `rate`
-has a p-value of `rate` or less.
+p-value is conformal (`hdc.detection.conformal`): of samples like the held-out ones, a share of at
+most `rate` has a p-value of `rate` or less.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ Dimension ``i`` is bit ``i % 64`` of word ``i // 64``, on every platform.
 
 Sources: P. Kanerva, "Hyperdimensional computing", Cognitive Computation 1, 2009 (binary);
 R. W. Gayler, "Multiplicative binding, representation operators and analogy", 1998 (MAP).
-Not done here: features (`hdc.projection`).
+Not done here: features (`hdc.vectors.projection`).
 """
 
 from __future__ import annotations

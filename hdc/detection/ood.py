@@ -1,11 +1,11 @@
 """Out-of-distribution samples among embeddings, at a false-alarm rate that the user states.
 
-An estimator over the very objects that a board runs: the frame (`hdc.frame`), class means, class
-hypervectors, and one score of three views (`hdc.score`). The threshold is conformal
-(`hdc.conformal`): rows held out of the fit in turn say how far out a known sample may score. Folds
-are contiguous in order of arrival, so that frames of one scene do not vouch for one another.
-Held-out scores come from models of fewer rows than the final one, which makes them slightly too
-high and alarms slightly too rare.
+An estimator over the very objects that a board runs: the frame (`hdc.domain.frame`), class means,
+class hypervectors, and one score of three views (`hdc.detection.score`). The threshold is conformal
+(`hdc.detection.conformal`): rows held out of the fit in turn say how far out a known sample may
+score. Folds are contiguous in order of arrival, so that frames of one scene do not vouch for one
+another. Held-out scores come from models of fewer rows than the final one, which makes them
+slightly too high and alarms slightly too rare.
 
 Sources: K. Lee et al., "A simple unified framework for detecting out-of-distribution samples",
 NeurIPS 2018 (Mahalanobis distance); H. Wang et al., "ViM: out-of-distribution with virtual-logit
@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hdc import conformal
 from hdc._checks import Float32, Float64, RandomState, check_count, check_dims, check_rate
 from hdc._checks import derive_seed as seed_of
+from hdc.detection import conformal
+from hdc.detection.score import OODScore
+from hdc.domain.folds import folds_of
+from hdc.domain.learned import USUAL_SHRINKAGE, Learned, check_shrinkage, joined
 from hdc.estimator import Estimator, OutlierMixin, check_is_fitted, check_X, check_y
-from hdc.folds import folds_of
-from hdc.learned import USUAL_SHRINKAGE, Learned, check_shrinkage, joined
-from hdc.score import OODScore
 
 Taps = Mapping[str, ArrayLike]
 

@@ -13,7 +13,7 @@ the raw output of PCG64, which NumPy promises to keep.
 
 Sources: N. Ailon and B. Chazelle, "The fast Johnson-Lindenstrauss transform", SIAM J. Comput. 39,
 2009; F. X. Yu et al., "Orthogonal random features", NeurIPS 2016 (several rounds of HD).
-Not done here: whitening (`hdc.frame`).
+Not done here: whitening (`hdc.domain.frame`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hdc._checks import Bits, Float32, check_count, check_dims, check_matrix
-from hdc.hypervector import pack_bits
+from hdc.vectors.hypervector import pack_bits
 
 _EXACT = 2**24  # float32 holds every integer up to here
 _MAX_FEATURES = 2**17  # leaves 7 bits and a sign for each feature

@@ -1,0 +1,1 @@
+"""Out of distribution, one sample at a time or together: score, p-value, detector."""

@@ -1,0 +1,1 @@
+"""What one domain is like: frame, class means, prototypes, and folds to measure on."""

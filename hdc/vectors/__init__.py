@@ -1,0 +1,1 @@
+"""Hypervectors: their algebra, and the projection that makes them."""
