@@ -22,8 +22,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hdc._checks import Float32, Float64, RandomState, check_count, check_dims, check_rate
-from hdc._checks import derive_seed as seed_of
+from hdc._checks import (
+    Float32,
+    Float64,
+    RandomState,
+    check_count,
+    check_dims,
+    check_rate,
+    derive_seed,
+)
 from hdc.detection import conformal
 from hdc.detection.score import OODScore
 from hdc.domain.folds import folds_of
@@ -101,7 +108,7 @@ class OODDetector(OutlierMixin, Estimator):
         # On a scratch object: a refused call must leave what was learned before as it was.
         rows = check_X(OODDetector(), matrix)
         y = np.zeros(len(rows), np.int64) if y is None else check_y(y, len(rows))
-        classes, seed = np.unique(y, return_inverse=True)[1], seed_of(self.random_state)
+        classes, seed = np.unique(y, return_inverse=True)[1], derive_seed(self.random_state)
         recipe = widths or (rows.shape[1],), self.shrinkage, n_dims, seed
         folds = folds_of(classes, np.full(len(rows), -1), n_folds)
         found, nearest = self._held_out(rows, classes, folds, recipe)
