@@ -6,10 +6,10 @@ them are no more evidence than one. Scene length is measured here, on the stream
 **Evidence** is an e-detector of Shiryaev-Roberts type (Shin, Ramdas, Rinaldo, 2022). Bets on two
 things each pay 1 on average while nothing changes: on p-values (of a sample among held-out samples
 of its cell of class and slot: a stream that brings classes in any order is no drift) and on
-togetherness (`hdc.detection.togetherness`). At the end of a scene every bet's sum R becomes ``(1 + R)
-* exp(mean log-bet)``; the alarm rings where the mean of R reaches the run length. The mean of
-logs over dependent samples keeps the expectation at 1 or less (Hoelder's inequality) where samples
-one scene apart are independent: that is what the promise rests on.
+togetherness (`hdc.detection.togetherness`). At the end of a scene every bet's sum R becomes
+``(1 + R) * exp(mean log-bet)``; the alarm rings where the mean of R reaches the run length. The
+mean of logs over dependent samples keeps the expectation at 1 or less (Hoelder's inequality) where
+samples one scene apart are independent: that is what the promise rests on.
 
 **Scene length**: of a batch of b samples, off-vectors sum to |sum o|^2 = sum |o|^2 if they are
 independent, and to more if they are not.
