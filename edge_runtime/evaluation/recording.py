@@ -20,7 +20,6 @@ import numpy.typing as npt
 from edge_runtime.errors import StreamError
 from edge_runtime.evaluation.checkpoints import MAX_CHECKPOINTS, Checkpoint, from_plain
 from edge_runtime.records import EVENT_KINDS, Event, Label
-from hdc.domain.cells import counts_of
 
 KIND, VERSION = "edge-runtime run", 3
 
@@ -116,7 +115,7 @@ class Run:
     def labels_used(self, domain: str | None = None) -> LabelUse:
         """Labels that the runtime learned."""
         labels = self.true_class[self.is_learned & self._rows_of(domain)].astype(np.intp)
-        counts = counts_of(labels, 1)
+        counts = np.bincount(labels.astype(np.intp), minlength=1)
         return LabelUse(int(counts.sum()), int(counts.max()))
 
     def detection_delays(self) -> list[Change]:
