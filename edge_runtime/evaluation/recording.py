@@ -115,7 +115,7 @@ class Run:
     def labels_used(self, domain: str | None = None) -> LabelUse:
         """Labels that the runtime learned."""
         labels = self.true_class[self.is_learned & self._rows_of(domain)].astype(np.intp)
-        counts = np.bincount(labels.astype(np.intp), minlength=1)
+        counts = np.bincount(labels, minlength=1)
         return LabelUse(int(counts.sum()), int(counts.max()))
 
     def detection_delays(self) -> list[Change]:
