@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hdc.domain.cells import counts_of
 from hdc.domain.folds import folds_of, spread
 
 CELLS = st.lists(st.integers(0, 3), min_size=1, max_size=80).map(np.array)
@@ -24,7 +25,7 @@ def test_within_a_cell_each_fold_is_one_run_of_rows(cells, n_folds):
 def test_every_cell_is_spread_evenly(cells, n_folds):
     folds = folds_of(cells, np.full(len(cells), NO_SCENES), n_folds)
     for cell in np.unique(cells):
-        counts = np.bincount(folds[cells == cell], minlength=n_folds)
+        counts = counts_of(folds[cells == cell], n_folds)
         assert counts.max() - counts.min() <= 1
 
 
@@ -37,7 +38,7 @@ def test_no_run_of_a_large_cell_is_longer_than_stated_and_small_cells_stay_as_th
     edges = np.flatnonzero(np.diff(folds)) + 1
     longest = max(len(part) for part in np.split(folds, edges))
     assert longest <= max(run, -(-n // n_folds))
-    counts = np.bincount(folds, minlength=n_folds)
+    counts = counts_of(folds, n_folds)
     assert counts.max() - counts.min() <= max(run, 1) + 1
     if n <= run * n_folds:
         assert (folds == folds_of(cells, scenes, n_folds)).all()
