@@ -2,8 +2,8 @@
 
 Streams, rows and budget are those of `benchmarks.ablation`, requested labels alone: at most ten of
 each class and domain. Another rule stands in the place of the runtime's for a run; when requests
-start and end stays the runtime's own. A sample is requested by a measure where it is in the upper
-half of the last answers; margin: between the two best classes.
+start and end stays the runtime's own. A measure requests a sample that is in the upper half of the
+last answers by it. The margin is the difference between the probabilities of the two best classes.
 """
 
 from __future__ import annotations
@@ -26,14 +26,8 @@ WINDOW = 50  # answers that a sample is compared with
 _request = Policy._request
 
 
-def _has_room(requests: LabelRequests) -> bool:
-    """Whether no class can come to have more labels than it may cost."""
-    most = max(requests.labelled.values(), default=0)
-    return most + len(requests.open) < requests.labels_per_class
-
-
 def _all_that_come(requests: LabelRequests, *_: Any) -> bool:
-    return _has_room(requests)
+    return requests.has_room
 
 
 class _Ranked:

@@ -16,7 +16,6 @@ from hdc.estimator import check_random_state
 Bits: TypeAlias = NDArray[np.uint64]
 Float32: TypeAlias = NDArray[np.float32]
 Float64: TypeAlias = NDArray[np.float64]
-IntArray: TypeAlias = NDArray[np.int64]
 RandomState: TypeAlias = "int | np.random.Generator | None"
 
 WORD_BITS = 64
@@ -61,13 +60,13 @@ def check_dims(n_dims: Any) -> int:
     return size
 
 
-def check_rate(value: Any, name: str, *, closed: bool = False) -> float:
-    """Return ``value`` as a float strictly between 0 and 1, or with the ends where ``closed``."""
+def check_rate(value: Any, name: str) -> float:
+    """Return ``value`` as a float strictly between 0 and 1."""
     try:
         rate = float(value)
     except (TypeError, ValueError):
         rate = np.nan
-    if not (0.0 <= rate <= 1.0 if closed else 0.0 < rate < 1.0):
+    if not 0.0 < rate < 1.0:
         raise ValueError(f"{name} is {value!r}, expected a number between 0 and 1")
     return rate
 

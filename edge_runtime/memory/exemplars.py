@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.state.fields import Field, arrays_of, restored
+from hdc.domain.frame import MOST_UNITS, in_units
 
 Matrix = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -26,7 +27,6 @@ WIDE = 128
 INT8_STEPS = 16.0
 # Beyond so many scales float16 has no digits to spare: the units are made anew.
 FAR = 2048.0
-LARGEST = 60_000.0
 # The first rows say little of a feature's spread; units are made anew whenever rows have doubled,
 # up to here.
 SETTLED = 1024
@@ -49,13 +49,6 @@ FIELDS = (
     Field("progress", "int64", (2,)),
 )
 COLUMNS = tuple(field.name for field in FIELDS if field.shape[0] == "n")
-
-
-def in_units(
-    X: npt.NDArray[Any], centre: npt.NDArray[np.float64], scale: npt.NDArray[np.float64]
-) -> Matrix:
-    """Raw features (n, d), less a centre, by a scale: as float32, what is out of reach is cut."""
-    return np.clip((X - centre) / scale, -LARGEST, LARGEST).astype(np.float32)
 
 
 class Exemplars:
@@ -114,7 +107,7 @@ class Exemplars:
     def _encode(self, Z: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if self.rows.dtype == np.int8:
             return np.asarray(np.clip(np.rint(Z * INT8_STEPS), -127, 127), np.int8)
-        return np.asarray(np.clip(Z, -LARGEST, LARGEST), np.float16)
+        return np.asarray(np.clip(Z, -MOST_UNITS, MOST_UNITS), np.float16)
 
     def _make_units(self, new: npt.NDArray[Any]) -> None:
         """Centre and scale of all rows and a new one; rows are written anew in them."""

@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_runtime.errors import StateError
-from edge_runtime.memory.exemplars import in_units
 from edge_runtime.model.experts.adaptor import Adaptor
 from edge_runtime.model.experts.kernel import KernelHead
 from edge_runtime.model.experts.mixing import log_softmax
@@ -31,7 +30,7 @@ from edge_runtime.state.fields import Field, put_under, restored, under
 from hdc.detection.conformal import p_value
 from hdc.detection.score import OODScore, views
 from hdc.domain.cells import Cells
-from hdc.domain.frame import Frame
+from hdc.domain.frame import Frame, in_units
 from hdc.domain.prototypes import Prototypes, by_class
 
 Matrix = npt.NDArray[np.float32]

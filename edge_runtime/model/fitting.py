@@ -228,12 +228,15 @@ Part = tuple[Indices, Indices]  # rows that are learned, rows that are held out
 
 
 class _Projected(NamedTuple):
-    """A part in its frame: projections of learned rows, and held-out ones centred and projected."""
+    """A part in the frame of its learned rows: both projected, held-out ones beside the cells."""
 
     frame: Frame
     learned: Matrix
-    centred: Matrix
+    centred: Matrix  # held-out rows, as `held`
     held: Matrix
+    cells: Cells
+    distances: Matrix
+    cosines: Scores
 
 
 class _Held:
@@ -280,7 +283,7 @@ class _Held:
         self.choice = kernels.choose(
             [
                 (U, y[learned], V, y[held])
-                for (learned, held), (_, U, _, V) in zip(parts, projected, strict=True)
+                for (learned, held), (_, U, _, V, *_) in zip(parts, projected, strict=True)
             ],
             self.rows.n_classes,
         )
@@ -289,29 +292,23 @@ class _Held:
         self.index = np.concatenate([held for _, held in parts])
         for k, part in enumerate(self.parts()):
             is_same = k < len(parts) and np.array_equal(part[1], parts[k][1])
-            self._calibrate(part, projected[k] if is_same else self._projected(*part))
+            self._calibrate(part[1], projected[k] if is_same else self._projected(*part))
 
     def _projected(self, learned: Indices, held: Indices) -> _Projected:
         """A part in the frame of its learned rows."""
         frame = _frame_of(self.rows, learned, self.gain, self.shrinkage, self.options.seed)
         centred = frame.centred(self.rows.units(held))
-        U = _project(frame, self.rows, learned)
-        return _Projected(frame, U, centred, frame.project(centred))
-
-    def _cells(
-        self, frame: Frame, learned: Indices, U: Matrix, V: Matrix
-    ) -> tuple[Cells, Matrix, Scores]:
-        """Cells of learned rows; distances and cosines of held-out rows to them."""
+        U, V = _project(frame, self.rows, learned), frame.project(centred)
         cells = _cells_of(U, self.rows, learned, self.pull)
         prototypes = Prototypes(frame.n_dims, self.options.n_dims, self.options.seed)
         prototypes.derive(cells.means)
-        return cells, cells.distances(V), prototypes.similarities(prototypes.encode(V))
+        cosines = prototypes.similarities(prototypes.encode(V))
+        return _Projected(frame, U, centred, V, cells, cells.distances(V), cosines)
 
-    def _calibrate(self, part: Part, made: _Projected) -> None:
+    def _calibrate(self, held: Indices, made: _Projected) -> None:
         """How far out held-out rows are: no row of the same run is learned."""
-        (learned, held), (frame, U, centred, V) = part, made
-        cells, D, similarities = self._cells(frame, learned, U, V)
-        found = views(similarities, D, frame.outside(centred, V))
+        frame, _, centred, V, cells, D, cosines = made
+        found = views(cosines, D, frame.outside(centred, V))
         nearest = np.argmin(D, axis=1)
         pairs = np.stack([cells.classes[nearest], cells.slots[nearest]], axis=1)
         self.views = np.concatenate([self.views, found])
@@ -320,12 +317,11 @@ class _Held:
 
     def _ask(self, part: Part, made: _Projected) -> list[Scores]:
         """What each expert that has learned some rows says of others."""
-        (learned, held), (frame, U, centred, V) = part, made
+        (learned, held), (frame, U, centred, V, cells, D, cosines) = part, made
         rows, n_classes = self.rows, self.rows.n_classes
-        cells, D, similarities = self._cells(frame, learned, U, V)
         gaussian = cells.scores(D, frame.level[1] ** 2, n_classes)
         head = _kernel_head(self.choice, U, rows, learned, self.room)
-        scores = [gaussian, by_class(similarities, cells.members, n_classes), head.scores(V)]
+        scores = [gaussian, by_class(cosines, cells.members, n_classes), head.scores(V)]
         if self.room.hidden and len(rows.y) >= LEAST_LABELS and len(np.unique(rows.y)) > 1:
             adaptor = _adaptor(frame, rows, learned, self.room, self.options.seed)
             scale = best_temperature(gaussian, rows.y[held])[1]

@@ -43,10 +43,16 @@ class LabelRequests:
         """Whether a class has all the labels that it may cost: one more could be of it."""
         return max(self.labelled.values(), default=0) >= self.labels_per_class
 
+    @property
+    def has_room(self) -> bool:
+        """Whether no class can come to cost more, were all labels on the way of the same one."""
+        most = max(self.labelled.values(), default=0)
+        return most + len(self.open) < self.labels_per_class
+
     def would_help(self, seems: int, is_ood: bool, group: int | None = None) -> bool:
         """Whether a label of this class is missing, and cannot exceed what a class may cost."""
-        if max(self.labelled.values(), default=0) + len(self.open) >= self.labels_per_class:
-            return False  # all on the way could be of the same class
+        if not self.has_room:
+            return False
         if group is not None and group == self._group:
             return False  # of this scene one was requested
         if is_ood and self.n_labels < FIRST_LABELS:

@@ -1,8 +1,8 @@
-"""Conformal p-values: how often a fresh known sample would be at least as far out as this one.
+"""Conformal p-values: the share of in-distribution samples at least as far out as this one.
 
 Scores are higher further out of distribution, so a high score gives a low p-value. If the reference
-scores and a new known score are exchangeable, and the samples of the reference took no part in
-fitting, then ``P(p <= rate) <= rate`` for every rate, with any number of samples and any
+scores and a new in-distribution score are exchangeable, and the samples of the reference took no
+part in fitting, then ``P(p <= rate) <= rate`` for every rate, with any number of samples and any
 distribution (V. Vovk, A. Gammerman, G. Shafer, "Algorithmic Learning in a Random World", 2005).
 That holds on average over references; one of n scores has an alarm rate that varies about it with a
 standard deviation of about ``sqrt(rate * (1 - rate) / n)``. Samples that come in scenes are fewer
@@ -50,7 +50,7 @@ def threshold(reference: Scores, rate: float) -> float:
 
     Parameters
     ----------
-    reference : (n,) scores of known samples, ascending.
+    reference : (n,) scores of in-distribution samples, ascending.
 
     Examples
     --------

@@ -48,8 +48,8 @@ class OODDetector(OutlierMixin, Estimator):
     Parameters
     ----------
     n_dims : of the hypervectors, a multiple of 64
-    false_alarm_rate : share of fresh known samples that may be called out of distribution, on
-        average over calibration sets; with n rows at least ``1 / (n + 1)``
+    false_alarm_rate : share of fresh in-distribution samples that may be called out of
+        distribution, on average over calibration sets; with n rows at least ``1 / (n + 1)``
     shrinkage : above 0 to 1, of the covariance towards a multiple of the identity; 1: no whitening
     n_folds : parts of the rows that are held out in turn to calibrate
     random_state : of the projection
@@ -87,7 +87,7 @@ class OODDetector(OutlierMixin, Estimator):
         self.random_state = random_state
 
     def fit(self, X: ArrayLike | Taps, y: ArrayLike | None = None) -> OODDetector:
-        """Learn what is known, and calibrate on parts of it that were held out in turn.
+        """Learn rows in distribution, and calibrate on parts of them that were held out in turn.
 
         Parameters
         ----------
@@ -145,7 +145,7 @@ class OODDetector(OutlierMixin, Estimator):
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def p_value(self, X: ArrayLike | Taps) -> Float64:
-        """How often a fresh known sample would be as far out, (n,); low is out."""
+        """How often a fresh in-distribution sample would be as far out, (n,); low is out."""
         return conformal.p_values(self.score_.reference(0), -self.score_samples(X))
 
     def _matrix(self, X: Any) -> Float32:

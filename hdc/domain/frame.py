@@ -40,6 +40,9 @@ TINY = 1e-12
 # is rounding, another on every machine, and no view of anything.
 LEAST_OUTSIDE = 1e-4
 
+# No feature counts for more of its spreads: what is beyond leaves the range of float16.
+MOST_UNITS = 60_000.0
+
 FIELDS = (
     Field("gain", "float32", ("features",)),
     Field("centre", "float32", ("features",)),
@@ -47,6 +50,13 @@ FIELDS = (
     Field("unproject", "float32", ("dims", "dims")),
     Field("level", "float64", (2,)),
 )
+
+
+def in_units(
+    X: npt.NDArray[Any], centre: npt.NDArray[np.float64], scale: npt.NDArray[np.float64]
+) -> Matrix:
+    """Raw features (n, d), less a centre, by a scale: as float32, what is out of reach is cut."""
+    return np.clip((X - centre) / scale, -MOST_UNITS, MOST_UNITS).astype(np.float32)
 
 
 def leading(A: Matrix, k: int, seed: int = 0) -> tuple[npt.NDArray[np.float64], Matrix]:

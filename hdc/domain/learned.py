@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from hdc.detection.score import views
 from hdc.domain.cells import Cells
-from hdc.domain.frame import Frame, fit_frame, gains
+from hdc.domain.frame import Frame, fit_frame, gains, in_units
 from hdc.domain.prototypes import Prototypes
 
 Matrix = npt.NDArray[np.float32]
@@ -20,7 +20,6 @@ Indices = npt.NDArray[np.int64]
 
 # What a fit on a board falls back on where labels are too few to choose.
 USUAL_SHRINKAGE = 0.3
-FAR = 60_000.0
 
 
 def check_shrinkage(value: Any) -> None:
@@ -48,11 +47,6 @@ def joined(X: Any) -> tuple[Any, tuple[int, ...] | None]:
     return np.concatenate(taps, axis=1), tuple(tap.shape[1] for tap in taps)
 
 
-def _in_units(X: Matrix, centre: Scores, scale: Scores) -> Matrix:
-    """Features less their mean, by their spread; what is out of reach is cut."""
-    return np.clip((X - centre) / scale, -FAR, FAR).astype(np.float32)
-
-
 @dataclass
 class Learned:
     """Frame, class means and prototypes of one slot: what a board derives of its labels."""
@@ -76,7 +70,7 @@ class Learned:
         """Learn rows (n, d) of classes (n,), 0 to their number."""
         centre, scale = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
         scale = np.where(scale > 0, scale, 1.0)
-        Z, (_, cells) = _in_units(X, centre, scale), np.unique(y, return_inverse=True)
+        Z, (_, cells) = in_units(X, centre, scale), np.unique(y, return_inverse=True)
         frame = fit_frame(Z, cells, gains(scale, widths), shrinkage, seed)
         frame.end_of_training()
         means, prototypes = Cells(frame.n_dims, pull=0.0), Prototypes(frame.n_dims, n_dims, seed)
@@ -86,7 +80,7 @@ class Learned:
 
     def project(self, X: Matrix) -> Matrix:
         """Projections (n, p) of features (n, d)."""
-        return self.frame.project(self.frame.centred(_in_units(X, self.centre, self.scale)))
+        return self.frame.project(self.frame.centred(in_units(X, self.centre, self.scale)))
 
     def add(self, X: Matrix, y: Indices) -> None:
         """Take more rows into class means and prototypes; the frame stays."""
@@ -99,7 +93,7 @@ class Learned:
 
     def views(self, X: Matrix) -> tuple[Scores, Indices]:
         """The views of `hdc.detection.score` (n, 3), and the class (n,) whose mean is nearest."""
-        centred = self.frame.centred(_in_units(X, self.centre, self.scale))
+        centred = self.frame.centred(in_units(X, self.centre, self.scale))
         U = self.frame.project(centred)
         D = self.cells.distances(U)
         similarities = self.prototypes.similarities(self.prototypes.encode(U))
